@@ -1,0 +1,171 @@
+# mini: everything is built under $(B); `make help` lists what there is.
+# SAN=address|undefined|thread builds into a folder of its own.
+
+SAN ?=
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+BASE := build
+B := $(BASE)$(if $(SAN),/san-$(SAN))
+PREFIX ?= /usr/local
+DESTDIR ?=
+
+VERSION := 0.1.0
+GIT_COMMIT := $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
+
+OPT ?= $(if $(SAN),-O1,-O2)
+WARN := -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith \
+	-Wwrite-strings -Wvla -Werror
+CPPFLAGS := -I. -I$(B)/gen -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64
+CFLAGS := -std=gnu17 $(OPT) -g -fno-omit-frame-pointer -ffunction-sections -fdata-sections -fstack-protector-strong \
+	-fno-strict-aliasing $(WARN) $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all,-D_FORTIFY_SOURCE=2)
+LDFLAGS := -Wl,--gc-sections -Wl,-z,relro,-z,now $(if $(SAN),-fsanitize=$(SAN))
+
+LLHTTP := /usr/share/llhttp
+LLHTTP_INC := /usr/share/include/llhttp
+
+# Folders, lowest floor first; one archive each.
+FOLDERS := lib/core lib/net lib/api lib/api/kinds lib/client raft store apiserver controllers scheduler \
+	nodeagent nodeagent/image nodeagent/network proxy
+SRC_OF = $(sort $(wildcard $(1)/*.c))
+OBJ_OF = $(patsubst %.c,$(B)/%.o,$(call SRC_OF,$(1)))
+ARCHIVE = $(B)/$(subst /,-,$(1)).a
+ALL_FOLDERS := $(FOLDERS) runtime cli cli/minictl
+
+LLHTTP_OBJ := $(patsubst %,$(B)/llhttp/%.o,api http llhttp)
+ARCHIVES := $(foreach f,$(FOLDERS),$(call ARCHIVE,$(f))) $(B)/llhttp.a
+
+# Everything but libc is linked in statically (not with sanitizers, which want shared libraries).
+STATIC = $(if $(SAN),,-Wl,-Bstatic)
+DYNAMIC = $(if $(SAN),,-Wl,-Bdynamic)
+UV := $(if $(SAN),-luv,-luv_a)
+LIBS_LIB := $(STATIC) $(UV) -lmbedtls -lmbedx509 -lmbedcrypto -lyaml -ljansson
+LIBS_MINID := $(LIBS_LIB) -lsqlite3 -larchive -lzstd -lz $(DYNAMIC) -lm -lpthread -ldl
+LIBS_MINICTL := $(LIBS_LIB) $(DYNAMIC) -lm -lpthread -ldl
+LIBS_MINIRUN := -lseccomp -lcap -ljansson
+
+.PHONY: all help deps deps-test demo demo-stop test unit bench lint check-format format layers install clean fuzz
+all: $(B)/minid $(B)/minictl $(B)/minirun $(B)/pause
+
+help:
+	@sed -n 's/^## //p' Makefile
+
+## make              build minid, minictl and minirun under build/
+## make demo         a whole cluster on this host, with a small web service in it (as root)
+## make demo-stop    end it; nothing is left behind
+## make test         install what tests need, build, run them all (as root)
+## make bench        the figures, measured here, beside their targets
+## make SAN=address  (or undefined, thread) builds, also for `make test`
+## make fuzz         every fuzz target for a minute
+## make lint check-format layers   static checks
+## make install PREFIX=/usr/local DESTDIR=
+deps:
+	@tools/deps.sh build
+deps-test:
+	@tools/deps.sh test
+
+# ---- objects ----
+$(B)/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CPPFLAGS_$(firstword $(subst /, ,$<))) $(CFLAGS) -MMD -MP -c -o $@ $<
+$(B)/lib/net/%.o: CPPFLAGS += -I$(LLHTTP_INC)
+$(B)/tests/%.o: CPPFLAGS += -I$(LLHTTP_INC)
+$(B)/llhttp/%.o: $(LLHTTP)/%.c
+	@mkdir -p $(@D)
+	$(CC) -I$(LLHTTP_INC) -O2 -g -ffunction-sections -w -c -o $@ $<
+
+$(B)/gen/version.h: Makefile $(wildcard .git/HEAD .git/logs/HEAD)
+	@mkdir -p $(@D)
+	@printf '#define MINI_VERSION "%s"\n#define MINI_COMMIT "%s"\n' '$(VERSION)' '$(GIT_COMMIT)' > $@.tmp
+	@cmp -s $@.tmp $@ || mv $@.tmp $@; rm -f $@.tmp; touch $@
+$(B)/cli/minid.o $(B)/cli/minictl/main.o $(B)/cli/minictl/version.o $(B)/apiserver/version.o $(B)/nodeagent/node.o: $(B)/gen/version.h
+
+define FOLDER_RULE
+$(call ARCHIVE,$(1)): $(call OBJ_OF,$(1))
+	@rm -f $$@
+	@mkdir -p $$(@D)
+	@$(AR) rcs $$@ $$^
+endef
+$(foreach f,$(FOLDERS) runtime,$(eval $(call FOLDER_RULE,$(f))))
+$(B)/llhttp.a: $(LLHTTP_OBJ)
+	@rm -f $@
+	@$(AR) rcs $@ $^
+
+# ---- programs ----
+GROUP = -Wl,--start-group $(1) -Wl,--end-group
+LIB_ARCHIVES := $(foreach f,lib/core lib/net lib/api lib/api/kinds lib/client,$(call ARCHIVE,$(f))) $(B)/llhttp.a
+
+$(B)/minid: $(call OBJ_OF,cli) $(ARCHIVES)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(call OBJ_OF,cli) $(call GROUP,$(ARCHIVES)) $(LIBS_MINID)
+$(B)/minictl: $(call OBJ_OF,cli/minictl) $(LIB_ARCHIVES)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(call OBJ_OF,cli/minictl) $(call GROUP,$(LIB_ARCHIVES)) $(LIBS_MINICTL)
+$(B)/minirun: $(call ARCHIVE,runtime) $(call ARCHIVE,lib/core)
+	$(CC) $(CFLAGS) $(LDFLAGS) $(if $(SAN),,-static) -o $@ $(call GROUP,$^) $(LIBS_MINIRUN)
+# PID 1 of a sandbox: freestanding enough to be one page of memory.
+$(B)/pause: runtime/pause/pause.c
+	@mkdir -p $(@D)
+	$(CC) -std=gnu17 -Os -Wall -Wextra -Werror -static -s -o $@ $<
+
+# ---- unit tests: tests/<path>/x_test.c is one cmocka program ----
+TEST_SRC := $(sort $(shell find tests -name '*_test.c' 2>/dev/null))
+TEST_BIN := $(patsubst %.c,$(B)/%,$(TEST_SRC))
+# What a test may link: the folder it mirrors and what that may include (DESIGN's table), plus tests/support/<that>.
+LIB_ALL := lib/core lib/net lib/api lib/api/kinds lib/client
+USES_lib/core := lib/core
+USES_lib/net := lib/core lib/net
+USES_lib/api := lib/core lib/api lib/api/kinds
+USES_lib/client := $(LIB_ALL)
+USES_raft := raft
+USES_runtime := runtime lib/core
+USES_store := store raft lib/core lib/net
+USES_apiserver := apiserver store raft $(LIB_ALL)
+USES_controllers := controllers $(LIB_ALL)
+USES_scheduler := scheduler $(LIB_ALL)
+USES_nodeagent := nodeagent nodeagent/image nodeagent/network $(LIB_ALL)
+USES_proxy := proxy $(LIB_ALL)
+USES_sim := $(FOLDERS)
+# tests/lib/api/kinds/pod_test.c -> lib/api; tests/store/mvcc_test.c -> store
+UNIT_OF = $(if $(filter tests/lib/%,$(1)),lib/$(word 3,$(subst /, ,$(1))),$(word 2,$(subst /, ,$(1))))
+define TEST_RULE
+$(B)/$(1:.c=): $(B)/$(1:.c=.o) $(patsubst %.c,$(B)/%.o,$(wildcard tests/support/$(call UNIT_OF,$(1))/*.c tests/support/*.c)) \
+		$(foreach f,$(USES_$(call UNIT_OF,$(1))),$(call ARCHIVE,$(f))) $(B)/llhttp.a
+	$$(CC) $$(CFLAGS) $$(LDFLAGS) -o $$@ $$(filter %.o,$$^) $$(call GROUP,$$(filter %.a,$$^)) \
+		$(if $(filter runtime,$(call UNIT_OF,$(1))),-lseccomp -lcap -ljansson,$$(LIBS_MINID)) -lcmocka
+endef
+$(foreach t,$(TEST_SRC),$(eval $(call TEST_RULE,$(t))))
+.SECONDARY:
+unit-build: $(TEST_BIN)
+unit: unit-build
+	@tests/run.sh $(TEST_BIN)
+## make unit         only the unit tests
+test: deps deps-test
+	@$(MAKE) --no-print-directory all unit-build
+	@B=$(B) tests/run.sh --all $(TEST_BIN)
+
+# ---- checks ----
+SOURCES := $(shell git ls-files -co --exclude-standard '*.c' '*.h' 2>/dev/null)
+layers:
+	@tools/layers.py
+check-format:
+	@clang-format --dry-run -Werror $(SOURCES) && echo "format: ok, $(words $(SOURCES)) files"
+format:
+	@clang-format -i $(SOURCES)
+lint:
+	@tools/lint.sh $(filter %.c,$(SOURCES))
+fuzz:
+	@tests/fuzz/run.sh
+bench: all
+	@tests/bench/run.sh
+demo: deps
+	@$(MAKE) --no-print-directory -j2 all
+	@tools/demo.sh start
+demo-stop:
+	@tools/demo.sh stop
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/libexec/mini
+	install -m 755 $(B)/minid $(B)/minictl $(B)/minirun $(DESTDIR)$(PREFIX)/bin
+	install -m 755 $(B)/pause $(DESTDIR)$(PREFIX)/libexec/mini/pause
+clean:
+	rm -rf $(BASE)
+
+-include $(shell find $(B) -name '*.d' 2>/dev/null)
