@@ -39,6 +39,7 @@ enum schema_flags {
 	SCHEMA_NON_EMPTY = 1 << 7,    /* list/map/string given must not be empty */
 	SCHEMA_ATOMIC = 1 << 8,       /* map/object replaced as a whole by apply */
 	SCHEMA_STATUS_ONLY = 1 << 9,  /* reserved */
+	SCHEMA_POINTER = 1 << 10,     /* scalar behind a pointer in Go: zero is told from absent, so it is kept */
 };
 
 /* What a string must look like; the message is upstream's for that format. */
