@@ -20,13 +20,17 @@ static inline void json_unrefp(json_t **j)
 }
 #define _cleanup_json_ __attribute__((cleanup(json_unrefp)))
 
-/* Parse one JSON value. `dup_keys`, if given, collects paths of duplicate members (strict validation wants them);
- * the last one wins, as upstream. Errors: BAD_REQUEST with "line L, column C: ...". Returns a new reference. */
+/* Parse one JSON value; of duplicate members the last one wins, as upstream. Invalid UTF-8 and NUL in strings are
+ * refused. Errors: BAD_REQUEST with "line L, column C: ...". Returns a new reference. The size of the text is the
+ * caller's to bound (JSON_MAX_BYTES for requests); depth and what it can unfold to in memory are bounded here. */
 int json_parse(const char *text, size_t len, json_t **ret, struct err *err);
+/* The same; `duplicate field "spec.x"` is appended as a string to ret_dups (may be NULL) for each duplicate member:
+ * strict field validation wants them. */
+int json_parse_dups(const char *text, size_t len, json_t **ret, json_t *ret_dups, struct err *err);
 
 /* Parse a YAML (or JSON) stream of documents, each turned into a JSON value; empty documents are skipped. Aliases are
  * expanded with a bound on the total number of nodes (an alias bomb is an error). `file` names the input in messages
- * (NULL: none). ret_lines, if not NULL, gets the first line of each document. Caller owns the array's references. */
+ * (NULL: none). The caller owns the array. */
 int yaml_parse_all(const char *text, size_t len, const char *file, json_t **ret_array, struct err *err);
 
 /* Compact JSON. Real numbers are written with the fewest digits that read back the same. */

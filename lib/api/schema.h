@@ -39,7 +39,10 @@ enum schema_flags {
 	SCHEMA_NON_EMPTY = 1 << 7,    /* list/map/string given must not be empty */
 	SCHEMA_ATOMIC = 1 << 8,       /* map/object replaced as a whole by apply */
 	SCHEMA_STATUS_ONLY = 1 << 9,  /* reserved */
-	SCHEMA_POINTER = 1 << 10,     /* scalar behind a pointer in Go: zero is told from absent, so it is kept */
+	/* A scalar that upstream holds by pointer: protobuf carries it only when set, so a zero there was meant. Other
+	 * optional scalars are always on the wire, and zero means absent. */
+	SCHEMA_POINTER = 1 << 10,
+	SCHEMA_POINTER = 1 << 10, /* scalar behind a pointer in Go: zero is told from absent, so it is kept */
 };
 
 /* What a string must look like; the message is upstream's for that format. */
@@ -172,6 +175,14 @@ enum schema_unknown { UNKNOWN_IGNORE, UNKNOWN_WARN, UNKNOWN_STRICT };
 int schema_decode(const struct schema *s, json_t *obj, json_t *ret_unknown, struct err *err);
 /* All faults at once, as causes of err: required, enum, range, format, immutable, duplicates, then `check`. */
 int schema_validate(const struct schema *s, const json_t *obj, const json_t *old, struct err *err);
+/* After a failed validation: give err upstream's message (`Deployment.apps "x" is invalid: [spec.a: Required value, ...]`)
+ * made from its causes, and the details group, kind and name. k may be NULL. */
+void schema_invalid_message(struct err *err, const struct kind *k, const char *name);
+/* What is wrong with s in that format, in upstream's words (static); NULL when nothing is. */
+const char *schema_format_check(enum schema_format format, const char *s);
+/* Rules of a label map (keys and values), and of an annotation map: for templates and selectors too. */
+void meta_validate_labels(const json_t *labels, const char *path, struct err *err);
+void meta_validate_annotations(const json_t *annotations, const char *path, struct err *err);
 /* Metadata rules common to all kinds (names, labels, annotations size, finalizers, ownerReferences, immutables). */
 int meta_validate(const struct kind *k, const json_t *obj, const json_t *old, struct err *err);
 
