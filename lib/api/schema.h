@@ -42,7 +42,6 @@ enum schema_flags {
 	/* A scalar that upstream holds by pointer: protobuf carries it only when set, so a zero there was meant. Other
 	 * optional scalars are always on the wire, and zero means absent. */
 	SCHEMA_POINTER = 1 << 10,
-	SCHEMA_POINTER = 1 << 10, /* scalar behind a pointer in Go: zero is told from absent, so it is kept */
 };
 
 /* What a string must look like; the message is upstream's for that format. */
