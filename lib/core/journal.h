@@ -1,5 +1,6 @@
 /* The journal of changes to the host: written (and synced) before each change is made, so that a stop, a crash and an
- * uninstall can undo all of it. One text file DIR/host.journal, one JSON line per change; undone lines are dropped.
+ * uninstall can undo all of it. One text file DIR/host.journal, one line per change ("kind boot-id what value",
+ * percent-escaped); undone lines are dropped.
  *
  * Kinds of change and their undo: link (delete it), route (delete it), rule (iptables chain/jump: the proxy's own undo),
  * sysctl (write the old value back), mount (unmount), cgroup (rmdir below), file (remove). Undo runs newest first, and
@@ -27,8 +28,8 @@ enum journal_kind {
  * it) are dropped. */
 int journal_open(const char *path, struct journal **ret, struct err *err);
 void journal_close(struct journal *j); /* keeps the entries */
-/* Say what is about to be made. `what`: link name, mount point, cgroup path, sysctl name, file path, or for RULES the
- * name of the program that undoes them ("proxy"). `value`: sysctl's old value; route: "10.96.0.0/16 dev mini0"; else NULL.
+/* Say what is about to be made. `what`: link name, mount point, absolute cgroup path, sysctl path, file path, or for RULES the
+ * name of the program that undoes them ("proxy"). `value`: sysctl's old value (`what` is its path under /proc/sys); route: "10.96.0.0/16 dev mini0"; else NULL.
  * The same entry twice is kept once. Durable on return. */
 int journal_add(struct journal *j, enum journal_kind kind, const char *what, const char *value, struct err *err);
 /* It has been undone. */
