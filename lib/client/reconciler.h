@@ -38,12 +38,16 @@ void reconciler_pause(struct reconciler *q);
 bool reconciler_idle(const struct reconciler *q); /* nothing queued, running or backing off */
 
 /* Inside reconcile(): submit a write. `inf`: the informer that will show it (NULL: none to wait for). cb may be NULL;
- * it sees the response before the framework judges it; returning true means "this failure is fine". */
+ * it sees the response before the framework judges it; returning true means "this failure is fine". It may submit
+ * more writes of the same run. */
 typedef bool (*reconcile_cb)(void *arg, const struct client_response *resp);
 void reconcile_do(struct reconcile *r, const struct client_request *req, struct informer *inf, reconcile_cb cb,
 		  void *arg);
 /* Queue this key again after delay (for deadlines), besides whatever the writes decide. */
 void reconcile_again_after(struct reconcile *r, uint64_t delay_us);
+/* Zeroed memory, or a call fn(arg), for the end of the run, however it ends: what callbacks of writes need. */
+void *reconcile_alloc(struct reconcile *r, size_t size);
+void reconcile_defer(struct reconcile *r, void (*fn)(void *), void *arg);
 struct env *reconcile_env(struct reconcile *r);
 struct client *reconcile_client(struct reconcile *r);
 
