@@ -1,0 +1,31 @@
+/* ConfigMap, Secret and ServiceAccount. */
+
+#include "lib/api/kinds/tables.h"
+
+static const struct schema_field config_map_fields[] = {
+	OBJECT_HEAD,
+	BOOLP("immutable", 4),
+	MAP_STR("data", 2, IS(CONFIG_KEY)),
+	MAP_BYTES("binaryData", 3, IS(CONFIG_KEY)),
+	END,
+};
+SCHEMA(config_map, "api.core.v1.ConfigMap");
+
+static const struct schema_field secret_fields[] = {
+	OBJECT_HEAD,
+	BOOLP("immutable", 5),
+	MAP_BYTES("data", 2, IS(CONFIG_KEY)),
+	MAP_STR("stringData", 4, IS(CONFIG_KEY)),
+	STR("type", 3, DFLT_STR("Opaque"), FLAGS(SCHEMA_IMMUTABLE)),
+	END,
+};
+SCHEMA(secret, "api.core.v1.Secret");
+
+static const struct schema_field service_account_fields[] = {
+	OBJECT_HEAD,
+	LIST_OBJ("secrets", 2, &schema_object_reference, KEYED("name")),
+	LIST_OBJ("imagePullSecrets", 3, &schema_local_object_reference, ATOMIC),
+	BOOLP("automountServiceAccountToken", 4),
+	END,
+};
+SCHEMA(service_account, "api.core.v1.ServiceAccount");

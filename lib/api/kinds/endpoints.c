@@ -1,0 +1,87 @@
+/* Endpoints and EndpointSlice: which pods stand behind a service. */
+
+#include "lib/api/kinds/tables.h"
+
+static const struct schema_field endpoint_address_fields[] = {
+	STR("ip", 1, REQ, IS(IP)),
+	STR("hostname", 3, IS(DNS_LABEL)),
+	STRP("nodeName", 4, IS(DNS_SUBDOMAIN)),
+	OBJ("targetRef", 2, &schema_object_reference),
+	END,
+};
+static SCHEMA(endpoint_address, "api.core.v1.EndpointAddress");
+
+static const struct schema_field endpoint_port_fields[] = {
+	STR("name", 1, IS(DNS_LABEL)),
+	I32("port", 2, REQ, IS(PORT_NUMBER)),
+	STR("protocol", 3, DFLT_STR("TCP"), ENUM("TCP", "UDP", "SCTP")),
+	STRP("appProtocol", 4),
+	END,
+};
+static SCHEMA(endpoint_port, "api.core.v1.EndpointPort");
+
+static const struct schema_field endpoint_subset_fields[] = {
+	LIST_OBJ("addresses", 1, &schema_endpoint_address, ATOMIC),
+	LIST_OBJ("notReadyAddresses", 2, &schema_endpoint_address, ATOMIC),
+	LIST_OBJ("ports", 3, &schema_endpoint_port, ATOMIC),
+	END,
+};
+static SCHEMA(endpoint_subset, "api.core.v1.EndpointSubset");
+
+static const struct schema_field endpoints_fields[] = {
+	OBJECT_HEAD,
+	LIST_OBJ("subsets", 2, &schema_endpoint_subset, ATOMIC),
+	END,
+};
+SCHEMA(endpoints, "api.core.v1.Endpoints");
+
+static const struct schema_field endpoint_conditions_fields[] = {
+	BOOLP("ready", 0),
+	BOOLP("serving", 0),
+	BOOLP("terminating", 0),
+	END,
+};
+static SCHEMA(endpoint_conditions, "api.discovery.v1.EndpointConditions");
+
+static const struct schema_field for_zone_fields[] = {
+	STR("name", 0),
+	END,
+};
+static SCHEMA(for_zone, "api.discovery.v1.ForZone");
+
+static const struct schema_field endpoint_hints_fields[] = {
+	LIST_OBJ("forZones", 0, &schema_for_zone, ATOMIC),
+	END,
+};
+static SCHEMA(endpoint_hints, "api.discovery.v1.EndpointHints");
+
+static const struct schema_field endpoint_fields[] = {
+	LIST_STR("addresses", 1, SET),
+	OBJ("conditions", 2, &schema_endpoint_conditions, DFLT("{}")),
+	STRP("hostname", 3, IS(DNS_LABEL)),
+	OBJ("targetRef", 4, &schema_object_reference),
+	MAP_STR("deprecatedTopology", 5),
+	STRP("nodeName", 6, IS(DNS_SUBDOMAIN)),
+	STRP("zone", 7),
+	OBJ("hints", 8, &schema_endpoint_hints),
+	END,
+};
+static SCHEMA(endpoint, "api.discovery.v1.Endpoint");
+
+static const struct schema_field slice_port_fields[] = {
+	STRP("name", 0, DFLT_STR("")),
+	STRP("protocol", 0, DFLT_STR("TCP"), ENUM("TCP", "UDP", "SCTP")),
+	I32P("port", 3, IS(PORT_NUMBER)),
+	STRP("appProtocol", 0),
+	END,
+};
+static SCHEMA(slice_port, "api.discovery.v1.EndpointPort");
+
+static const struct schema_field endpoint_slice_fields[] = {
+	OBJECT_HEAD,
+	STR("addressType", 4, REQ, ENUM("FQDN", "IPv4", "IPv6")),
+	LIST_OBJ("endpoints", 2, &schema_endpoint, ATOMIC),
+	LIST_OBJ("ports", 3, &schema_slice_port, ATOMIC),
+	END,
+};
+SCHEMA(endpoint_slice, "api.discovery.v1.EndpointSlice");

@@ -1,0 +1,115 @@
+/* What every object carries: ObjectMeta, label selectors, conditions; and the meta kinds of requests and answers. */
+
+#include "lib/api/kinds/tables.h"
+
+static const struct schema_field owner_reference_fields[] = {
+	STR("apiVersion", 5),
+	STR("kind", 1),
+	STR("name", 3),
+	STR("uid", 4),
+	BOOLP("controller", 6),
+	BOOLP("blockOwnerDeletion", 7),
+	END,
+};
+static SCHEMA(owner_reference, "apimachinery.pkg.apis.meta.v1.OwnerReference");
+
+static const struct schema_field managed_fields_entry_fields[] = {
+	STR("manager", 1),    STR("operation", 2), STR("apiVersion", 3),  TIME("time", 4),
+	STR("fieldsType", 6), ANY("fieldsV1", 7),  STR("subresource", 8), END,
+};
+static SCHEMA(managed_fields_entry, "apimachinery.pkg.apis.meta.v1.ManagedFieldsEntry");
+
+static const struct schema_field object_meta_fields[] = {
+	STR("name", 1),
+	STR("generateName", 2),
+	STR("namespace", 3),
+	STR("selfLink", 4),
+	STR("uid", 5),
+	STR("resourceVersion", 6),
+	I64("generation", 7),
+	TIME("creationTimestamp", 8),
+	TIME("deletionTimestamp", 9),
+	I64P("deletionGracePeriodSeconds", 10),
+	MAP_STR("labels", 11),
+	MAP_STR("annotations", 12),
+	LIST_OBJ("ownerReferences", 13, &schema_owner_reference, KEYED("uid")),
+	LIST_STR("finalizers", 14, FLAGS(SCHEMA_MERGE | SCHEMA_SET)),
+	LIST_OBJ("managedFields", 17, &schema_managed_fields_entry, ATOMIC),
+	END,
+};
+SCHEMA(object_meta, "apimachinery.pkg.apis.meta.v1.ObjectMeta");
+
+static const struct schema_field label_selector_requirement_fields[] = {
+	STR("key", 1, REQ, IS(QUALIFIED_NAME)),
+	STR("operator", 2, REQ),
+	LIST_STR("values", 3, ATOMIC),
+	END,
+};
+SCHEMA(label_selector_requirement, "apimachinery.pkg.apis.meta.v1.LabelSelectorRequirement");
+
+static const struct schema_field label_selector_fields[] = {
+	MAP_STR("matchLabels", 1, IS(QUALIFIED_NAME)),
+	LIST_OBJ("matchExpressions", 2, &schema_label_selector_requirement, ATOMIC),
+	END,
+};
+SCHEMA(label_selector, "apimachinery.pkg.apis.meta.v1.LabelSelector");
+
+static const struct schema_field condition_fields[] = {
+	STR("type", 1, REQ),
+	STR("status", 2, REQ, ENUM("True", "False", "Unknown")),
+	I64("observedGeneration", 3),
+	TIME("lastTransitionTime", 4),
+	STR("reason", 5, REQ),
+	STR("message", 6),
+	END,
+};
+SCHEMA(condition, "apimachinery.pkg.apis.meta.v1.Condition");
+
+static const struct schema_field preconditions_fields[] = {
+	STRP("uid", 1),
+	STRP("resourceVersion", 2),
+	END,
+};
+static SCHEMA(preconditions, "apimachinery.pkg.apis.meta.v1.Preconditions");
+
+static const struct schema_field delete_options_fields[] = {
+	TYPE_META,
+	I64P("gracePeriodSeconds", 1, AT_LEAST(0)),
+	OBJ("preconditions", 2, &schema_preconditions),
+	BOOLP("orphanDependents", 3),
+	STRP("propagationPolicy", 4, ENUM("Orphan", "Background", "Foreground")),
+	LIST_STR("dryRun", 5, ATOMIC),
+	BOOLP("ignoreStoreReadErrorWithClusterBreakingPotential", 6),
+	END,
+};
+SCHEMA(delete_options, "apimachinery.pkg.apis.meta.v1.DeleteOptions");
+
+static const struct schema_field list_meta_fields[] = {
+	STR("selfLink", 1), STR("resourceVersion", 2), STR("continue", 3), I64P("remainingItemCount", 4), END,
+};
+SCHEMA(list_meta, "apimachinery.pkg.apis.meta.v1.ListMeta");
+
+static const struct schema_field status_cause_fields[] = {
+	STR("reason", 1),
+	STR("message", 2),
+	STR("field", 3),
+	END,
+};
+static SCHEMA(status_cause, "apimachinery.pkg.apis.meta.v1.StatusCause");
+
+static const struct schema_field status_details_fields[] = {
+	STR("name", 1),
+	STR("group", 2),
+	STR("kind", 3),
+	STR("uid", 6),
+	LIST_OBJ("causes", 4, &schema_status_cause, ATOMIC),
+	I32("retryAfterSeconds", 5),
+	END,
+};
+static SCHEMA(status_details, "apimachinery.pkg.apis.meta.v1.StatusDetails");
+
+static const struct schema_field status_fields[] = {
+	TYPE_META,        OBJ("metadata", 1, &schema_list_meta),     STR("status", 2), STR("message", 3),
+	STR("reason", 4), OBJ("details", 5, &schema_status_details), I32("code", 6),   END,
+};
+SCHEMA(status, "apimachinery.pkg.apis.meta.v1.Status");

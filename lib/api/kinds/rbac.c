@@ -1,0 +1,59 @@
+/* Roles and their bindings. */
+
+#include "lib/api/kinds/tables.h"
+
+static const struct schema_field policy_rule_fields[] = {
+	LIST_STR("verbs", 1, ATOMIC),         LIST_STR("apiGroups", 2, ATOMIC),       LIST_STR("resources", 3, ATOMIC),
+	LIST_STR("resourceNames", 4, ATOMIC), LIST_STR("nonResourceURLs", 5, ATOMIC), END,
+};
+static SCHEMA(policy_rule, "api.rbac.v1.PolicyRule");
+
+static const struct schema_field role_fields[] = {
+	OBJECT_HEAD,
+	LIST_OBJ("rules", 2, &schema_policy_rule, ATOMIC),
+	END,
+};
+SCHEMA(role, "api.rbac.v1.Role");
+
+static const struct schema_field aggregation_rule_fields[] = {
+	LIST_OBJ("clusterRoleSelectors", 1, &schema_label_selector, ATOMIC),
+	END,
+};
+static SCHEMA(aggregation_rule, "api.rbac.v1.AggregationRule");
+
+static const struct schema_field cluster_role_fields[] = {
+	OBJECT_HEAD,
+	LIST_OBJ("rules", 2, &schema_policy_rule, ATOMIC),
+	OBJ("aggregationRule", 3, &schema_aggregation_rule),
+	END,
+};
+SCHEMA(cluster_role, "api.rbac.v1.ClusterRole");
+
+static const struct schema_field subject_fields[] = {
+	STR("kind", 1), STR("apiGroup", 2), STR("name", 3, REQ), STR("namespace", 4), END,
+};
+static SCHEMA(subject, "api.rbac.v1.Subject");
+
+static const struct schema_field role_ref_fields[] = {
+	STR("apiGroup", 1),
+	STR("kind", 2),
+	STR("name", 3, REQ),
+	END,
+};
+static SCHEMA(role_ref, "api.rbac.v1.RoleRef");
+
+static const struct schema_field role_binding_fields[] = {
+	OBJECT_HEAD,
+	LIST_OBJ("subjects", 2, &schema_subject, ATOMIC),
+	OBJ("roleRef", 3, &schema_role_ref, REQ),
+	END,
+};
+SCHEMA(role_binding, "api.rbac.v1.RoleBinding");
+
+static const struct schema_field cluster_role_binding_fields[] = {
+	OBJECT_HEAD,
+	LIST_OBJ("subjects", 2, &schema_subject, ATOMIC),
+	OBJ("roleRef", 3, &schema_role_ref, REQ),
+	END,
+};
+SCHEMA(cluster_role_binding, "api.rbac.v1.ClusterRoleBinding");
