@@ -34,8 +34,11 @@ int network_detach(struct network *n, const char *sandbox_id, struct err *err); 
 const char *network_ip(const struct network *n, const char *sandbox_id);
 /* Give back addresses and links of sandboxes not in the list (after a restart). */
 void network_retain(struct network *n, const char *const *ids);
-/* Undo everything (bridge, routes, sysctls); the pods must be gone. */
+/* Remove what is left of pods, and the bridge with its routes; the pods must be gone. What else was changed (sysctls)
+ * stands in the journal: journal_undo_all() with network_undo(). */
 int network_stop(struct network *n, struct err *err);
+/* A journal_undo_fn for LINK and ROUTE, also without a running network. */
+int network_undo(void *arg, enum journal_kind kind, const char *what, const char *value, struct err *err);
 void network_free(struct network *n); /* leaves the host as it is (upgrade) */
 
 #endif

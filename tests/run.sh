@@ -1,0 +1,61 @@
+#!/bin/bash
+# Run test programs and add up what they say. Every test speaks TAP ("ok 1 - name", "not ok 2 - name", "ok 3 # SKIP why").
+#   tests/run.sh PROGRAM...          the unit tests given
+#   tests/run.sh --all PROGRAM...    those, then static checks, simulation, fuzz replay, and the cluster scripts, as root
+# The last line is `N passed, N failed` and, if anything could not run here, `, N skipped` with the reasons above.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+export B=${B:-build}
+passed=0 failed=0 skipped=0
+reasons=$(mktemp) out=$(mktemp)
+trap 'rm -f "$reasons" "$out"' EXIT
+all=
+[ "${1:-}" = --all ] && { all=1; shift; }
+
+# Count one program's TAP; show its output when something failed.
+tally() {
+	local name=$1 rc=$2 seconds=$3 ok bad skip
+	skip=$(grep -cE '^ok .*# *SKIP' "$out")
+	ok=$(grep -E '^ok ' "$out" | grep -cvE '# *SKIP')
+	bad=$(grep -cE '^not ok ' "$out")
+	if [ "$rc" != 0 ] && [ "$bad" = 0 ]; then
+		bad=1
+		echo "not ok - $name ended with $rc and named no failed test" >>"$out"
+	fi
+	if [ $((ok + bad + skip)) = 0 ]; then
+		bad=1
+		echo "not ok - $name ran no test" >>"$out"
+	fi
+	grep -E '^ok .*# *SKIP' "$out" | sed -E "s|^ok [0-9]* *-? *|skipped: $name: |" >>"$reasons"
+	passed=$((passed + ok)) failed=$((failed + bad)) skipped=$((skipped + skip))
+	if [ "$bad" = 0 ]; then
+		printf '%-58s ok   %3d  %5.1f s\n' "$name" "$ok" "$seconds"
+	else
+		printf '%-58s FAILED %d of %d\n' "$name" "$bad" $((ok + bad))
+		sed 's/^/    /' "$out" | tail -n 60
+	fi
+}
+
+run() {
+	local name=$1 limit=$2 start
+	shift 2
+	start=$EPOCHREALTIME
+	timeout --kill-after=10 "$limit" "$@" >"$out" 2>&1 </dev/null
+	tally "$name" $? "$(awk -v a="$start" -v b="$EPOCHREALTIME" 'BEGIN { print b - a }')"
+}
+
+for t in "$@"; do
+	run "${t#"$B"/}" 180 "$t"
+done
+if [ -n "$all" ]; then
+	for t in tests/static/*.sh tests/sim/*.sh tests/fuzz/replay.sh tests/cluster/*_test.sh; do
+		[ -e "$t" ] && run "$t" 400 bash "$t"
+	done
+fi
+sort -u "$reasons"
+if [ "$skipped" -gt 0 ]; then
+	echo "$passed passed, $failed failed, $skipped skipped"
+else
+	echo "$passed passed, $failed failed"
+fi
+[ "$failed" = 0 ] && [ "$passed" -gt 0 ]
