@@ -1,0 +1,36 @@
+/* What the files of lib/api share among themselves: field paths on the stack, and a few helpers. */
+#ifndef MINI_API_INTERNAL_H
+#define MINI_API_INTERNAL_H
+
+#include "lib/api/schema.h"
+
+/* Where a walker is, as a chain of stack frames; rendered only when something is to be said about it. */
+struct path {
+	const struct path *up;
+	const char *name; /* a member; NULL: an element of a list or a map entry */
+	const char *key;  /* map entry: [key] */
+	size_t index;     /* list element: [index] */
+};
+
+/* "spec.containers[0].image"; caller frees. The head itself counts unless it is empty (zeroed, no parent). */
+char *path_str(const struct path *p);
+void path_add(struct buf *out, const struct path *p);
+
+/* Length of the valid UTF-8 sequence at s, 0 when there is none. */
+size_t utf8_sequence(const char *s, size_t len);
+bool utf8_valid(const char *s, size_t len);
+
+/* A JSON string, quoted and escaped. */
+void json_write_string(struct buf *out, const char *s, size_t len);
+
+/* "v1.PodSpec" and "PodSpec" of "api.core.v1.PodSpec". */
+const char *schema_go_type(const struct schema *s);
+const char *schema_short_name(const struct schema *s);
+
+/* A JSON value as messages quote it: strings in quotes, the rest as JSON, cut at some 200 bytes. Caller frees. */
+char *value_quoted(const json_t *v);
+
+/* The members `keys` (space-separated) name, equal in both. */
+bool list_keys_equal(const json_t *a, const json_t *b, const char *keys);
+
+#endif
