@@ -86,22 +86,36 @@ static void write_integer(struct buf *out, int64_t v)
  * number keeps ".0", so that it stays a real one. */
 static void write_real(struct buf *out, double d)
 {
-	char e[40];
-	int prec = 0;
+	char e[40], digits[24];
+	size_t n = 0;
 
-	for (; prec < 17; prec++) {
-		snprintf(e, sizeof(e), "%.*e", prec, d);
-		if (strtod(e, NULL) == d)
+	for (int prec = 0; prec < 17; prec++) {
+		snprintf(e, sizeof(e), "%.*e", prec, fabs(d));
+		if (strtod(e, NULL) == fabs(d))
 			break;
 	}
-	char *exp_at = strchr(e, 'e');
-	int exp10 = exp_at ? atoi(exp_at + 1) : 0;
-	if (d != 0 && (exp10 < -6 || exp10 >= 21)) {
-		*exp_at = '\0';
-		buf_addf(out, "%se%c%d", e, exp10 < 0 ? '-' : '+', exp10 < 0 ? -exp10 : exp10);
-	} else {
-		buf_addf(out, "%.*f", MAX(prec - exp10, 1), d);
+	const char *p = e;
+	for (; *p && *p != 'e'; p++) {
+		if (*p != '.')
+			digits[n++] = *p;
 	}
+	int exp10 = *p ? atoi(p + 1) : 0;
+	if (signbit(d))
+		buf_addc(out, '-');
+	if (d != 0 && (exp10 < -6 || exp10 >= 21)) {
+		buf_add(out, e, (size_t)(p - e));
+		buf_addf(out, "e%c%d", exp10 < 0 ? '-' : '+', abs(exp10));
+		return;
+	}
+	if (exp10 < 0)
+		buf_add(out, "0.000000", (size_t)(1 - exp10));
+	for (int i = 0; i <= MAX(exp10, (int)n - 1); i++) {
+		buf_addc(out, i < (int)n ? digits[i] : '0');
+		if (i == exp10)
+			buf_addc(out, '.');
+	}
+	if (exp10 >= (int)n - 1)
+		buf_addc(out, '0');
 }
 
 static void write_scalar(struct buf *out, const json_t *j)
