@@ -1,12 +1,12 @@
 /* Images: a content-addressed store of OCI blobs, import of docker-archive and OCI layouts, and layers unpacked once.
  *
  *   DIR/images/blobs/sha256/<hex>      config, manifests (compressed layers are not kept once unpacked)
- *   DIR/images/layers/<diff-id hex>/   one unpacked layer each, shared by all images that have it (overlayfs lowerdir)
+ *   DIR/images/layers/<diff-id hex>/fs one unpacked layer each, shared by all images that have it (overlayfs lowerdir)
  *   DIR/images/images.json             references -> manifest digest, config digest, size
  *   DIR/images/tmp/                    work under way; emptied at open
  *
- * Every digest is verified (blob and diff id). Unpacking never leaves its directory: no "..", no link is followed, no
- * absolute target is trusted; devices only where the OCI spec allows; whiteouts become overlayfs whiteouts; xattrs
+ * Every digest is verified (blob and diff id). Unpacking never leaves its directory: no "..", every path is resolved
+ * inside it by the kernel; whiteouts become overlayfs whiteouts; xattrs
  * "user.*" and security.capability are kept, trusted.overlay.* are refused. Sizes are bounded (layer 8 GiB unpacked, 128 layers, JSON 4 MiB).
  * Blocking functions, for the pool or minictl-less tools. Sources: OCI image-spec v1.1, docker image spec v1.2.
  */

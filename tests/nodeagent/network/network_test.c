@@ -115,7 +115,8 @@ static void pods_reach_each_other_and_the_host(void **state)
 		fail_msg("%s", err.message);
 	for (int i = 0; i < 2; i++)
 		f->pod[i] = fake_pod();
-	if (network_attach(f->net, "pod-a", f->pod[0], a, &err) < 0 || network_attach(f->net, "pod-b", f->pod[1], b, &err) < 0)
+	if (network_attach(f->net, "pod-a", f->pod[0], a, &err) < 0 ||
+	    network_attach(f->net, "pod-b", f->pod[1], b, &err) < 0)
 		fail_msg("%s", err.message);
 	assert_string_equal(a, "10.244.0.2");
 	assert_string_equal(b, "10.244.0.3");
@@ -179,8 +180,9 @@ static void overlapping_ranges_are_refused(void **state)
 {
 	struct fixture *f = *state;
 	struct err err = ERR_INIT;
-	assert_int_equal(shell("ip link set lo up && ip link add x type bridge && ip link set x up && ip addr add 10.96.3.1/24 dev x"),
-			 0);
+	assert_int_equal(
+		shell("ip link set lo up && ip link add x type bridge && ip link set x up && ip addr add 10.96.3.1/24 dev x"),
+		0);
 	assert_int_equal(start(f, &err), -EADDRINUSE);
 	assert_non_null(strstr(err.message, "10.96.3.0/24"));
 	assert_non_null(strstr(err.message, "--service-cidr"));
