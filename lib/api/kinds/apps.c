@@ -14,7 +14,7 @@ static const struct schema_field deployment_strategy_fields[] = {
 	OBJ("rollingUpdate", 2, &schema_rolling_update_deployment),
 	END,
 };
-static SCHEMA(deployment_strategy, "api.apps.v1.DeploymentStrategy");
+static SCHEMA(deployment_strategy, "api.apps.v1.DeploymentStrategy", .dflt = deployment__default_strategy);
 
 static const struct schema_field deployment_spec_fields[] = {
 	I32P("replicas", 1, DFLT("1"), AT_LEAST(0)),
@@ -27,7 +27,7 @@ static const struct schema_field deployment_spec_fields[] = {
 	I32P("progressDeadlineSeconds", 9, DFLT("600"), AT_LEAST(0)),
 	END,
 };
-static SCHEMA(deployment_spec, "api.apps.v1.DeploymentSpec");
+static SCHEMA(deployment_spec, "api.apps.v1.DeploymentSpec", .check = deployment__check_spec);
 
 static const struct schema_field deployment_condition_fields[] = {
 	STR("type", 1, REQ),
@@ -68,7 +68,7 @@ static const struct schema_field replica_set_spec_fields[] = {
 	OBJ("template", 3, &schema_pod_template_spec, REQ),
 	END,
 };
-static SCHEMA(replica_set_spec, "api.apps.v1.ReplicaSetSpec");
+static SCHEMA(replica_set_spec, "api.apps.v1.ReplicaSetSpec", .check = replica_set__check_spec);
 
 static const struct schema_field replica_set_condition_fields[] = {
 	STR("type", 1, REQ),

@@ -9,7 +9,7 @@ static const struct schema_field config_map_fields[] = {
 	MAP_BYTES("binaryData", 3, IS(CONFIG_KEY)),
 	END,
 };
-SCHEMA(config_map, "api.core.v1.ConfigMap");
+SCHEMA(config_map, "api.core.v1.ConfigMap", .check = config_map__check);
 
 static const struct schema_field secret_fields[] = {
 	OBJECT_HEAD,
@@ -19,7 +19,7 @@ static const struct schema_field secret_fields[] = {
 	STR("type", 3, DFLT_STR("Opaque"), FLAGS(SCHEMA_IMMUTABLE)),
 	END,
 };
-SCHEMA(secret, "api.core.v1.Secret");
+SCHEMA(secret, "api.core.v1.Secret", .dflt = secret__default, .check = secret__check);
 
 static const struct schema_field service_account_fields[] = {
 	OBJECT_HEAD,

@@ -32,7 +32,7 @@ static const struct schema_field env_from_source_fields[] = {
 	OBJ("secretRef", 3, &schema_secret_env_source),
 	END,
 };
-static SCHEMA(env_from_source, "api.core.v1.EnvFromSource");
+static SCHEMA(env_from_source, "api.core.v1.EnvFromSource", .check = container__check_env_from);
 
 static const struct schema_field config_map_key_selector_fields[] = {
 	INLINE("localObjectReference", 1, &schema_local_object_reference),
@@ -57,7 +57,7 @@ static const struct schema_field env_var_source_fields[] = {
 	OBJ("secretKeyRef", 4, &schema_secret_key_selector),
 	END,
 };
-static SCHEMA(env_var_source, "api.core.v1.EnvVarSource");
+static SCHEMA(env_var_source, "api.core.v1.EnvVarSource", .check = container__check_env_source);
 
 static const struct schema_field env_var_fields[] = {
 	STR("name", 1, REQ, IS(ENV_NAME)),
@@ -65,7 +65,7 @@ static const struct schema_field env_var_fields[] = {
 	OBJ("valueFrom", 3, &schema_env_var_source),
 	END,
 };
-static SCHEMA(env_var, "api.core.v1.EnvVar");
+static SCHEMA(env_var, "api.core.v1.EnvVar", .check = container__check_env);
 
 static const struct schema_field resource_claim_fields[] = {
 	STR("name", 1, REQ),
@@ -80,7 +80,7 @@ static const struct schema_field resource_requirements_fields[] = {
 	LIST_OBJ("claims", 3, &schema_resource_claim, FLAGS(SCHEMA_LIST_MAP), .keys = "name"),
 	END,
 };
-SCHEMA(resource_requirements, "api.core.v1.ResourceRequirements");
+SCHEMA(resource_requirements, "api.core.v1.ResourceRequirements", .check = resources__check);
 
 static const struct schema_field container_resize_policy_fields[] = {
 	STR("resourceName", 1, REQ, ENUM("cpu", "memory")),
@@ -160,7 +160,7 @@ static const struct schema_field probe_fields[] = {
 	I32("successThreshold", 5, DFLT("1"), AT_LEAST(0)),    I32("failureThreshold", 6, DFLT("3"), AT_LEAST(0)),
 	I64P("terminationGracePeriodSeconds", 7, AT_LEAST(1)), END,
 };
-static SCHEMA(probe, "api.core.v1.Probe");
+static SCHEMA(probe, "api.core.v1.Probe", .check = container__check_probe);
 
 static const struct schema_field sleep_action_fields[] = {
 	I64("seconds", 1, AT_LEAST(0)),
@@ -182,7 +182,7 @@ static const struct schema_field lifecycle_fields[] = {
 	OBJ("preStop", 2, &schema_lifecycle_handler),
 	END,
 };
-static SCHEMA(lifecycle, "api.core.v1.Lifecycle");
+static SCHEMA(lifecycle, "api.core.v1.Lifecycle", .check = container__check_lifecycle);
 
 static const struct schema_field capabilities_fields[] = {
 	LIST_STR("add", 1, ATOMIC),
@@ -234,7 +234,7 @@ static const struct schema_field security_context_fields[] = {
 	OBJ("appArmorProfile", 12, &schema_app_armor_profile),
 	END,
 };
-static SCHEMA(security_context, "api.core.v1.SecurityContext");
+static SCHEMA(security_context, "api.core.v1.SecurityContext", .check = container__check_security);
 
 static const struct schema_field container_fields[] = {
 	STR("name", 1, REQ, IS(DNS_LABEL)),
@@ -242,14 +242,13 @@ static const struct schema_field container_fields[] = {
 	LIST_STR("command", 3, ATOMIC),
 	LIST_STR("args", 4, ATOMIC),
 	STR("workingDir", 5),
-	LIST_OBJ("ports", 6, &schema_container_port, FLAGS(SCHEMA_MERGE | SCHEMA_LIST_MAP),
-		 .merge_key = "containerPort", .keys = "containerPort protocol"),
+	LIST_OBJ("ports", 6, &schema_container_port, FLAGS(SCHEMA_MERGE), .merge_key = "containerPort"),
 	LIST_OBJ("envFrom", 19, &schema_env_from_source, ATOMIC),
-	LIST_OBJ("env", 7, &schema_env_var, KEYED("name")),
+	LIST_OBJ("env", 7, &schema_env_var, FLAGS(SCHEMA_MERGE), .merge_key = "name"),
 	OBJ("resources", 8, &schema_resource_requirements, DFLT("{}")),
 	LIST_OBJ("resizePolicy", 23, &schema_container_resize_policy, ATOMIC),
 	STRP("restartPolicy", 24, ENUM("Always")),
-	LIST_OBJ("volumeMounts", 9, &schema_volume_mount, KEYED("mountPath")),
+	LIST_OBJ("volumeMounts", 9, &schema_volume_mount, FLAGS(SCHEMA_MERGE), .merge_key = "mountPath"),
 	LIST_OBJ("volumeDevices", 21, &schema_volume_device, KEYED("devicePath")),
 	OBJ("livenessProbe", 10, &schema_probe),
 	OBJ("readinessProbe", 11, &schema_probe),
@@ -264,7 +263,7 @@ static const struct schema_field container_fields[] = {
 	BOOL("tty", 18),
 	END,
 };
-SCHEMA(container, "api.core.v1.Container");
+SCHEMA(container, "api.core.v1.Container", .dflt = container__default, .check = container__check);
 
 static const struct schema_field ephemeral_container_common_fields[] = {
 	STR("name", 1, REQ, IS(DNS_LABEL)),
@@ -272,14 +271,13 @@ static const struct schema_field ephemeral_container_common_fields[] = {
 	LIST_STR("command", 3, ATOMIC),
 	LIST_STR("args", 4, ATOMIC),
 	STR("workingDir", 5),
-	LIST_OBJ("ports", 6, &schema_container_port, FLAGS(SCHEMA_MERGE | SCHEMA_LIST_MAP),
-		 .merge_key = "containerPort", .keys = "containerPort protocol"),
+	LIST_OBJ("ports", 6, &schema_container_port, FLAGS(SCHEMA_MERGE), .merge_key = "containerPort"),
 	LIST_OBJ("envFrom", 19, &schema_env_from_source, ATOMIC),
-	LIST_OBJ("env", 7, &schema_env_var, KEYED("name")),
+	LIST_OBJ("env", 7, &schema_env_var, FLAGS(SCHEMA_MERGE), .merge_key = "name"),
 	OBJ("resources", 8, &schema_resource_requirements, DFLT("{}")),
 	LIST_OBJ("resizePolicy", 23, &schema_container_resize_policy, ATOMIC),
 	STRP("restartPolicy", 24),
-	LIST_OBJ("volumeMounts", 9, &schema_volume_mount, KEYED("mountPath")),
+	LIST_OBJ("volumeMounts", 9, &schema_volume_mount, FLAGS(SCHEMA_MERGE), .merge_key = "mountPath"),
 	LIST_OBJ("volumeDevices", 21, &schema_volume_device, KEYED("devicePath")),
 	OBJ("livenessProbe", 10, &schema_probe),
 	OBJ("readinessProbe", 11, &schema_probe),
@@ -294,7 +292,7 @@ static const struct schema_field ephemeral_container_common_fields[] = {
 	BOOL("tty", 18),
 	END,
 };
-static SCHEMA(ephemeral_container_common, "api.core.v1.EphemeralContainerCommon");
+static SCHEMA(ephemeral_container_common, "api.core.v1.EphemeralContainerCommon", .dflt = container__default);
 
 static const struct schema_field ephemeral_container_fields[] = {
 	INLINE("ephemeral_container_common", 0, &schema_ephemeral_container_common),

@@ -26,7 +26,7 @@ static const struct schema_field endpoint_subset_fields[] = {
 	LIST_OBJ("ports", 3, &schema_endpoint_port, ATOMIC),
 	END,
 };
-static SCHEMA(endpoint_subset, "api.core.v1.EndpointSubset");
+static SCHEMA(endpoint_subset, "api.core.v1.EndpointSubset", .check = endpoints__check_subset);
 
 static const struct schema_field endpoints_fields[] = {
 	OBJECT_HEAD,
@@ -84,4 +84,4 @@ static const struct schema_field endpoint_slice_fields[] = {
 	LIST_OBJ("ports", 3, &schema_slice_port, ATOMIC),
 	END,
 };
-SCHEMA(endpoint_slice, "api.discovery.v1.EndpointSlice");
+SCHEMA(endpoint_slice, "api.discovery.v1.EndpointSlice", .check = endpoint_slice__check);

@@ -34,4 +34,4 @@ static const struct schema_field event_fields[] = {
 	STR("reportingInstance", 15, DFLT_STR("")),
 	END,
 };
-SCHEMA(event, "api.core.v1.Event");
+SCHEMA(event, "api.core.v1.Event", .check = event__check);

@@ -26,7 +26,7 @@ static const struct kind kind_config_map = {
 	.short_names = NAMES("cm"),
 	.verbs = VERB_ALL,
 	.schema = &schema_config_map,
-	PRINTED(plain),
+	PRINTED(config_map),
 };
 
 static const struct kind kind_endpoints = {
@@ -40,7 +40,7 @@ static const struct kind kind_endpoints = {
 	.verbs = VERB_ALL,
 	.storage_prefix = "services/endpoints",
 	.schema = &schema_endpoints,
-	PRINTED(plain),
+	PRINTED(endpoints),
 };
 
 static const struct kind kind_event = {
@@ -51,10 +51,10 @@ static const struct kind kind_event = {
 	.verbs = VERB_ALL,
 	.storage_prefix = "events",
 	.schema = &schema_event,
-	PRINTED(plain),
+	PRINTED(event),
 	.field_selectors = NAMES("involvedObject.kind", "involvedObject.namespace", "involvedObject.name",
 				 "involvedObject.uid", "involvedObject.apiVersion", "involvedObject.resourceVersion",
-				 "involvedObject.fieldPath", "reason", "reportingComponent", "source", "type"),
+				 "involvedObject.fieldPath", "reason", "reportingComponent", "type"),
 };
 
 static const struct kind kind_namespace = {
@@ -66,8 +66,9 @@ static const struct kind kind_namespace = {
 	.subresources = KIND_SUB_STATUS | KIND_SUB_FINALIZE,
 	.verbs = VERB_ALL & ~VERB_DELETECOLLECTION,
 	.schema = &schema_namespace,
-	PRINTED(plain),
+	PRINTED(namespace),
 	.field_selectors = NAMES("status.phase"),
+	.prepare = namespace__prepare,
 };
 
 static const struct kind kind_node = {
@@ -78,8 +79,9 @@ static const struct kind kind_node = {
 	.verbs = VERB_ALL,
 	.storage_prefix = "minions",
 	.schema = &schema_node,
-	PRINTED(plain),
+	PRINTED(node),
 	.field_selectors = NAMES("spec.unschedulable"),
+	.prepare = node__prepare,
 };
 
 static const struct kind kind_pod = {
@@ -92,9 +94,10 @@ static const struct kind kind_pod = {
 			KIND_SUB_ATTACH | KIND_SUB_PORTFORWARD,
 	.verbs = VERB_ALL,
 	.schema = &schema_pod,
-	PRINTED(plain),
+	PRINTED(pod),
 	.field_selectors = NAMES("spec.nodeName", "spec.restartPolicy", "spec.schedulerName", "spec.serviceAccountName",
 				 "spec.hostNetwork", "status.phase", "status.podIP", "status.nominatedNodeName"),
+	.prepare = pod__prepare,
 };
 
 static const struct kind kind_secret = {
@@ -103,7 +106,7 @@ static const struct kind kind_secret = {
 	.namespaced = true,
 	.verbs = VERB_ALL,
 	.schema = &schema_secret,
-	PRINTED(plain),
+	PRINTED(secret),
 	.field_selectors = NAMES("type"),
 };
 
@@ -115,7 +118,7 @@ static const struct kind kind_service_account = {
 	.subresources = KIND_SUB_TOKEN,
 	.verbs = VERB_ALL,
 	.schema = &schema_service_account,
-	PRINTED(plain),
+	PRINTED(service_account),
 };
 
 static const struct kind kind_service = {
@@ -130,8 +133,9 @@ static const struct kind kind_service = {
 	.verbs = VERB_ALL,
 	.storage_prefix = "services/specs",
 	.schema = &schema_service,
-	PRINTED(plain),
+	PRINTED(service),
 	.field_selectors = NAMES("spec.clusterIP", "spec.type"),
+	.prepare = service__prepare,
 };
 
 static const struct kind kind_token_review = {
@@ -186,7 +190,8 @@ static const struct kind kind_deployment = {
 	.subresources = KIND_SUB_STATUS | KIND_SUB_SCALE,
 	.verbs = VERB_ALL,
 	.schema = &schema_deployment,
-	PRINTED(plain),
+	PRINTED(deployment),
+	.prepare = deployment__prepare,
 };
 
 static const struct kind kind_replica_set = {
@@ -198,8 +203,9 @@ static const struct kind kind_replica_set = {
 	.subresources = KIND_SUB_STATUS | KIND_SUB_SCALE,
 	.verbs = VERB_ALL,
 	.schema = &schema_replica_set,
-	PRINTED(plain),
+	PRINTED(replica_set),
 	.field_selectors = NAMES("status.replicas"),
+	.prepare = replica_set__prepare,
 };
 
 static const struct kind kind_cluster_role_binding = {
@@ -207,7 +213,7 @@ static const struct kind kind_cluster_role_binding = {
 	NAMED("ClusterRoleBinding", "clusterrolebindings", "clusterrolebinding"),
 	.verbs = VERB_ALL,
 	.schema = &schema_cluster_role_binding,
-	PRINTED(plain),
+	PRINTED(role_binding),
 };
 
 static const struct kind kind_cluster_role = {
@@ -224,7 +230,7 @@ static const struct kind kind_role_binding = {
 	.namespaced = true,
 	.verbs = VERB_ALL,
 	.schema = &schema_role_binding,
-	PRINTED(plain),
+	PRINTED(role_binding),
 };
 
 static const struct kind kind_role = {
@@ -240,7 +246,7 @@ static const struct kind kind_lease = {
 	.namespaced = true,
 	.verbs = VERB_ALL,
 	.schema = &schema_lease,
-	PRINTED(plain),
+	PRINTED(lease),
 };
 
 static const struct kind kind_endpoint_slice = {
@@ -251,7 +257,7 @@ static const struct kind kind_endpoint_slice = {
 	.namespaced = true,
 	.verbs = VERB_ALL,
 	.schema = &schema_endpoint_slice,
-	PRINTED(plain),
+	PRINTED(endpoint_slice),
 };
 
 const struct kind *const kinds_all[] = {

@@ -8,7 +8,7 @@ static const struct schema_field lease_spec_fields[] = {
 	I32P("leaseTransitions", 5),  STRP("strategy", 6),
 	STRP("preferredHolder", 7),   END,
 };
-static SCHEMA(lease_spec, "api.coordination.v1.LeaseSpec");
+static SCHEMA(lease_spec, "api.coordination.v1.LeaseSpec", .check = lease__check_spec);
 
 static const struct schema_field lease_fields[] = {
 	OBJECT_HEAD,

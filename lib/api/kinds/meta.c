@@ -52,7 +52,7 @@ static const struct schema_field label_selector_fields[] = {
 	LIST_OBJ("matchExpressions", 2, &schema_label_selector_requirement, ATOMIC),
 	END,
 };
-SCHEMA(label_selector, "apimachinery.pkg.apis.meta.v1.LabelSelector");
+SCHEMA(label_selector, "apimachinery.pkg.apis.meta.v1.LabelSelector", .check = label_selector__check);
 
 static const struct schema_field condition_fields[] = {
 	STR("type", 1, REQ),

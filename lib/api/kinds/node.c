@@ -146,4 +146,4 @@ static const struct schema_field node_fields[] = {
 	OBJ("status", 3, &schema_node_status, DFLT("{}")),
 	END,
 };
-SCHEMA(node, "api.core.v1.Node");
+SCHEMA(node, "api.core.v1.Node", .dflt = node__default, .check = node__check);

@@ -139,4 +139,4 @@ static const struct schema_field pod_fields[] = {
 	OBJ("status", 3, &schema_pod_status),
 	END,
 };
-SCHEMA(pod, "api.core.v1.Pod");
+SCHEMA(pod, "api.core.v1.Pod", .dflt = pod__default, .check = pod__check);

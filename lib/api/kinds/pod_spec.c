@@ -33,7 +33,8 @@ static const struct schema_field node_selector_requirement_fields[] = {
 	LIST_STR("values", 3, ATOMIC),
 	END,
 };
-static SCHEMA(node_selector_requirement, "api.core.v1.NodeSelectorRequirement");
+static SCHEMA(node_selector_requirement, "api.core.v1.NodeSelectorRequirement",
+	      .check = pod_spec__check_node_requirement);
 
 static const struct schema_field node_selector_term_fields[] = {
 	LIST_OBJ("matchExpressions", 1, &schema_node_selector_requirement, ATOMIC),
@@ -110,7 +111,7 @@ static const struct schema_field toleration_fields[] = {
 	I64P("tolerationSeconds", 5),
 	END,
 };
-static SCHEMA(toleration, "api.core.v1.Toleration");
+static SCHEMA(toleration, "api.core.v1.Toleration", .check = pod_spec__check_toleration);
 
 static const struct schema_field host_alias_fields[] = {
 	STR("ip", 1, REQ, IS(IP)),
@@ -205,7 +206,7 @@ static const struct schema_field pod_spec_fields[] = {
 	OBJ("dnsConfig", 26, &schema_pod_dns_config),
 	LIST_OBJ("readinessGates", 28, &schema_pod_readiness_gate, ATOMIC),
 	STRP("runtimeClassName", 29),
-	BOOLP("enableServiceLinks", 30, DFLT("true")),
+	BOOLP("enableServiceLinks", 30),
 	STRP("preemptionPolicy", 31, ENUM("PreemptLowerPriority", "Never")),
 	MAP_QTY("overhead", 32),
 	LIST_OBJ("topologySpreadConstraints", 33, &schema_topology_spread_constraint,
@@ -219,11 +220,11 @@ static const struct schema_field pod_spec_fields[] = {
 	OBJ("resources", 40, &schema_resource_requirements),
 	END,
 };
-SCHEMA(pod_spec, "api.core.v1.PodSpec");
+SCHEMA(pod_spec, "api.core.v1.PodSpec", .dflt = pod_spec__default, .check = pod_spec__check);
 
 static const struct schema_field pod_template_spec_fields[] = {
 	OBJ("metadata", 1, &schema_object_meta),
 	OBJ("spec", 2, &schema_pod_spec),
 	END,
 };
-SCHEMA(pod_template_spec, "api.core.v1.PodTemplateSpec");
+SCHEMA(pod_template_spec, "api.core.v1.PodTemplateSpec", .check = pod_template__check);

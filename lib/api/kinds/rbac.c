@@ -13,7 +13,7 @@ static const struct schema_field role_fields[] = {
 	LIST_OBJ("rules", 2, &schema_policy_rule, ATOMIC),
 	END,
 };
-SCHEMA(role, "api.rbac.v1.Role");
+SCHEMA(role, "api.rbac.v1.Role", .check = rbac__check_role);
 
 static const struct schema_field aggregation_rule_fields[] = {
 	LIST_OBJ("clusterRoleSelectors", 1, &schema_label_selector, ATOMIC),
@@ -27,7 +27,7 @@ static const struct schema_field cluster_role_fields[] = {
 	OBJ("aggregationRule", 3, &schema_aggregation_rule),
 	END,
 };
-SCHEMA(cluster_role, "api.rbac.v1.ClusterRole");
+SCHEMA(cluster_role, "api.rbac.v1.ClusterRole", .check = rbac__check_cluster_role);
 
 static const struct schema_field subject_fields[] = {
 	STR("kind", 1), STR("apiGroup", 2), STR("name", 3, REQ), STR("namespace", 4), END,
@@ -48,7 +48,7 @@ static const struct schema_field role_binding_fields[] = {
 	OBJ("roleRef", 3, &schema_role_ref, REQ),
 	END,
 };
-SCHEMA(role_binding, "api.rbac.v1.RoleBinding");
+SCHEMA(role_binding, "api.rbac.v1.RoleBinding", .dflt = rbac__default_binding, .check = rbac__check_role_binding);
 
 static const struct schema_field cluster_role_binding_fields[] = {
 	OBJECT_HEAD,
@@ -56,4 +56,5 @@ static const struct schema_field cluster_role_binding_fields[] = {
 	OBJ("roleRef", 3, &schema_role_ref, REQ),
 	END,
 };
-SCHEMA(cluster_role_binding, "api.rbac.v1.ClusterRoleBinding");
+SCHEMA(cluster_role_binding, "api.rbac.v1.ClusterRoleBinding", .dflt = rbac__default_binding,
+       .check = rbac__check_cluster_role_binding);

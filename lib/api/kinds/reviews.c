@@ -50,7 +50,8 @@ static const struct schema_field self_subject_access_review_spec_fields[] = {
 	OBJ("nonResourceAttributes", 2, &schema_non_resource_attributes),
 	END,
 };
-static SCHEMA(self_subject_access_review_spec, "api.authorization.v1.SelfSubjectAccessReviewSpec");
+static SCHEMA(self_subject_access_review_spec, "api.authorization.v1.SelfSubjectAccessReviewSpec",
+	      .check = review__check_attributes);
 
 static const struct schema_field subject_access_review_status_fields[] = {
 	BOOL("allowed", 1), BOOL("denied", 4), STR("reason", 2), STR("evaluationError", 3), END,
@@ -74,7 +75,8 @@ static const struct schema_field subject_access_review_spec_fields[] = {
 	STR("uid", 6),
 	END,
 };
-static SCHEMA(subject_access_review_spec, "api.authorization.v1.SubjectAccessReviewSpec");
+static SCHEMA(subject_access_review_spec, "api.authorization.v1.SubjectAccessReviewSpec",
+	      .check = review__check_subject);
 
 static const struct schema_field subject_access_review_fields[] = {
 	OBJECT_HEAD,
@@ -96,7 +98,8 @@ static const struct schema_field self_subject_rules_review_spec_fields[] = {
 	STR("namespace", 1),
 	END,
 };
-static SCHEMA(self_subject_rules_review_spec, "api.authorization.v1.SelfSubjectRulesReviewSpec");
+static SCHEMA(self_subject_rules_review_spec, "api.authorization.v1.SelfSubjectRulesReviewSpec",
+	      .check = review__check_rules);
 
 static const struct schema_field resource_rule_fields[] = {
 	LIST_STR("verbs", 1, ATOMIC),
@@ -136,7 +139,7 @@ static const struct schema_field token_review_spec_fields[] = {
 	LIST_STR("audiences", 2, ATOMIC),
 	END,
 };
-static SCHEMA(token_review_spec, "api.authentication.v1.TokenReviewSpec");
+static SCHEMA(token_review_spec, "api.authentication.v1.TokenReviewSpec", .check = review__check_token);
 
 static const struct schema_field user_info_fields[] = {
 	STR("username", 1), STR("uid", 2), LIST_STR("groups", 3, ATOMIC), MAP_ANY("extra", 0), END,

@@ -19,7 +19,7 @@ static const struct schema_field service_port_fields[] = {
 	I32("nodePort", 5, BETWEEN(0, 65535)),
 	END,
 };
-static SCHEMA(service_port, "api.core.v1.ServicePort");
+static SCHEMA(service_port, "api.core.v1.ServicePort", .dflt = service__default_port);
 
 static const struct schema_field client_ip_config_fields[] = {
 	I32P("timeoutSeconds", 1, DFLT("10800"), BETWEEN(1, 86400)),
@@ -57,7 +57,7 @@ static const struct schema_field service_spec_fields[] = {
 	STRP("trafficDistribution", 23),
 	END,
 };
-static SCHEMA(service_spec, "api.core.v1.ServiceSpec");
+static SCHEMA(service_spec, "api.core.v1.ServiceSpec", .dflt = service__default_spec, .check = service__check_spec);
 
 static const struct schema_field port_status_fields[] = {
 	I32("port", 1),

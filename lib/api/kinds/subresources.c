@@ -7,7 +7,7 @@ static const struct schema_field binding_fields[] = {
 	OBJ("target", 2, &schema_object_reference, REQ),
 	END,
 };
-SCHEMA(binding, "api.core.v1.Binding");
+SCHEMA(binding, "api.core.v1.Binding", .check = binding__check);
 
 static const struct schema_field scale_spec_fields[] = {
 	I32("replicas", 1, AT_LEAST(0)),
@@ -41,7 +41,7 @@ static const struct schema_field token_request_spec_fields[] = {
 	OBJ("boundObjectRef", 3, &schema_bound_object_reference),
 	END,
 };
-static SCHEMA(token_request_spec, "api.authentication.v1.TokenRequestSpec");
+static SCHEMA(token_request_spec, "api.authentication.v1.TokenRequestSpec", .check = token_request__check_spec);
 
 static const struct schema_field token_request_status_fields[] = {
 	STR("token", 1),

@@ -7,6 +7,7 @@
 #ifndef MINI_API_KINDS_TABLES_H
 #define MINI_API_KINDS_TABLES_H
 
+#include "lib/api/kinds/hooks.h"
 #include "lib/api/schema.h"
 
 #define FIELD(n, t, s, p, ...)                                                                                         \

@@ -376,4 +376,4 @@ static const struct schema_field volume_fields[] = {
 	INLINE("volumeSource", 2, &schema_volume_source),
 	END,
 };
-SCHEMA(volume, "api.core.v1.Volume");
+SCHEMA(volume, "api.core.v1.Volume", .dflt = volume__default, .check = volume__check);
