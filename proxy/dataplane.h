@@ -2,7 +2,7 @@
  *
  * The proxy (proxy.c) turns Services and EndpointSlices into a service map, deterministic in order, and hands the whole
  * of it to sync(); the dataplane finds the difference itself and applies it atomically. done(err) when the kernel has
- * it. One sync at a time; the proxy coalesces.
+ * it. The map is borrowed for the call only. One sync at a time; the proxy coalesces.
  */
 #ifndef MINI_PROXY_DATAPLANE_H
 #define MINI_PROXY_DATAPLANE_H
@@ -52,6 +52,8 @@ struct dataplane_ops {
 struct dataplane {
 	const struct dataplane_ops *ops;
 };
+/* Remove every KUBE-* chain and the jumps to them, also without a running proxy (a crash's leftovers). Blocking. */
+int dataplane_iptables_cleanup(struct err *err);
 int dataplane_iptables_new(struct env *env, const struct dataplane_config *config, struct dataplane **ret,
 			   struct err *err);
 
