@@ -295,7 +295,7 @@ static const struct schema_field ephemeral_container_common_fields[] = {
 static SCHEMA(ephemeral_container_common, "api.core.v1.EphemeralContainerCommon", .dflt = container__default);
 
 static const struct schema_field ephemeral_container_fields[] = {
-	INLINE("ephemeral_container_common", 0, &schema_ephemeral_container_common),
+	INLINE("ephemeralContainerCommon", 1, &schema_ephemeral_container_common),
 	STR("targetContainerName", 2),
 	END,
 };

@@ -36,21 +36,21 @@ static const struct schema_field endpoints_fields[] = {
 SCHEMA(endpoints, "api.core.v1.Endpoints");
 
 static const struct schema_field endpoint_conditions_fields[] = {
-	BOOLP("ready", 0),
-	BOOLP("serving", 0),
-	BOOLP("terminating", 0),
+	BOOLP("ready", 1),
+	BOOLP("serving", 2),
+	BOOLP("terminating", 3),
 	END,
 };
 static SCHEMA(endpoint_conditions, "api.discovery.v1.EndpointConditions");
 
 static const struct schema_field for_zone_fields[] = {
-	STR("name", 0),
+	STR("name", 1),
 	END,
 };
 static SCHEMA(for_zone, "api.discovery.v1.ForZone");
 
 static const struct schema_field endpoint_hints_fields[] = {
-	LIST_OBJ("forZones", 0, &schema_for_zone, ATOMIC),
+	LIST_OBJ("forZones", 1, &schema_for_zone, ATOMIC),
 	END,
 };
 static SCHEMA(endpoint_hints, "api.discovery.v1.EndpointHints");
@@ -69,10 +69,10 @@ static const struct schema_field endpoint_fields[] = {
 static SCHEMA(endpoint, "api.discovery.v1.Endpoint");
 
 static const struct schema_field slice_port_fields[] = {
-	STRP("name", 0, DFLT_STR("")),
-	STRP("protocol", 0, DFLT_STR("TCP"), ENUM("TCP", "UDP", "SCTP")),
+	STRP("name", 1, DFLT_STR("")),
+	STRP("protocol", 2, DFLT_STR("TCP"), ENUM("TCP", "UDP", "SCTP")),
 	I32P("port", 3, IS(PORT_NUMBER)),
-	STRP("appProtocol", 0),
+	STRP("appProtocol", 4),
 	END,
 };
 static SCHEMA(slice_port, "api.discovery.v1.EndpointPort");

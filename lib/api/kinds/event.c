@@ -10,8 +10,8 @@ static const struct schema_field event_source_fields[] = {
 static SCHEMA(event_source, "api.core.v1.EventSource");
 
 static const struct schema_field event_series_fields[] = {
-	I32("count", 0),
-	MICRO_TIME("lastObservedTime", 0),
+	I32("count", 1),
+	MICRO_TIME("lastObservedTime", 2),
 	END,
 };
 static SCHEMA(event_series, "api.core.v1.EventSeries");

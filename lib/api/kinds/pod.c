@@ -58,8 +58,8 @@ static const struct schema_field volume_mount_status_fields[] = {
 static SCHEMA(volume_mount_status, "api.core.v1.VolumeMountStatus");
 
 static const struct schema_field linux_container_user_fields[] = {
-	I64("uid", 0),
-	I64("gid", 0),
+	I64("uid", 1),
+	I64("gid", 2),
 	LIST_I64("supplementalGroups", 3, ATOMIC),
 	END,
 };
@@ -73,7 +73,7 @@ static SCHEMA(container_user, "api.core.v1.ContainerUser");
 
 static const struct schema_field resource_health_fields[] = {
 	STR("resourceID", 1),
-	STR("health", 0),
+	STR("health", 2),
 	END,
 };
 static SCHEMA(resource_health, "api.core.v1.ResourceHealth");
@@ -105,7 +105,7 @@ static const struct schema_field container_status_fields[] = {
 static SCHEMA(container_status, "api.core.v1.ContainerStatus");
 
 static const struct schema_field pod_resource_claim_status_fields[] = {
-	STR("name", 0),
+	STR("name", 1),
 	STRP("resourceClaimName", 2),
 	END,
 };

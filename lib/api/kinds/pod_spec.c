@@ -167,7 +167,7 @@ static const struct schema_field pod_scheduling_gate_fields[] = {
 static SCHEMA(pod_scheduling_gate, "api.core.v1.PodSchedulingGate");
 
 static const struct schema_field pod_resource_claim_fields[] = {
-	STR("name", 0, REQ, IS(DNS_LABEL)),
+	STR("name", 1, REQ, IS(DNS_LABEL)),
 	STRP("resourceClaimName", 3),
 	STRP("resourceClaimTemplateName", 4),
 	END,

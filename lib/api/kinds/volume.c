@@ -318,7 +318,7 @@ static SCHEMA(persistent_volume_claim_spec, "api.core.v1.PersistentVolumeClaimSp
 
 static const struct schema_field persistent_volume_claim_template_fields[] = {
 	OBJ("metadata", 1, &schema_object_meta),
-	OBJ("spec", 0, &schema_persistent_volume_claim_spec, REQ),
+	OBJ("spec", 2, &schema_persistent_volume_claim_spec, REQ),
 	END,
 };
 static SCHEMA(persistent_volume_claim_template, "api.core.v1.PersistentVolumeClaimTemplate");
