@@ -116,6 +116,9 @@ void raft_tick(struct raft *r);
 int raft_step(struct raft *r, const struct raft_msg *msg); /* copies what it keeps */
 /* Leader: takes a copy of the bytes, assigns the index. -EAGAIN: not the leader; -EBUSY: too much in flight. */
 int raft_propose(struct raft *r, const void *data, size_t len, uint64_t *ret_index, uint64_t *ret_term);
+/* The index a linearizable read may be served at right now, without a round: only the sole voter that leads knows it.
+ * 0; -EAGAIN: use raft_read_index. */
+int raft_read_now(const struct raft *r, uint64_t *ret_index);
 /* Linearizable reads: the id comes back in a ready's `reads` (or never, if leadership is lost). -EAGAIN: no leader. */
 int raft_read_index(struct raft *r, uint64_t id);
 int raft_campaign(struct raft *r); /* now, instead of at the timeout (the only voter does this at start) */
@@ -123,6 +126,15 @@ bool raft_has_ready(const struct raft *r);
 void raft_get_ready(struct raft *r, struct raft_ready *ret); /* valid until raft_advance */
 void raft_advance(struct raft *r);
 void raft_compact(struct raft *r, uint64_t index, uint64_t term); /* the log now starts after index */
+/* Snapshots: a leader whose log no longer reaches back far enough for a peer emits RAFT_MSG_SNAPSHOT (index, log_term:
+ * what the snapshot must hold at least). The driver streams its state to the peer, then reports here how that went. */
+void raft_report_snapshot(struct raft *r, uint64_t peer, uint64_t index, bool ok);
+/* Follower: the driver has durably installed a state that holds everything up to index. The log restarts after it
+ * (unless it already holds that entry) and the leader is told. -EALREADY: the commit index is past it. Only while no
+ * ready is outstanding (-EBUSY). */
+int raft_restore(struct raft *r, uint64_t index, uint64_t term);
+/* The peer cannot be reached just now: stop streaming to it until it answers again. */
+void raft_report_unreachable(struct raft *r, uint64_t peer);
 struct raft_status {
 	uint64_t id, term, vote, commit, applied, last_index, leader;
 	enum raft_state state;

@@ -158,6 +158,10 @@ struct store_config {
 	uint64_t history_us;     /* compact revisions older than this; 0: 5 minutes */
 	size_t history_bytes;    /* in-memory recent history; 0: 64 MiB */
 	bool read_back;          /* tests: verify the state against memory at open */
+	/* The store can't go on (a failed sync, a damaged state): nothing is acknowledged any more and the process is to
+	 * end. Called once. NULL: it ends at once, with a line in the log. */
+	void (*on_fatal)(void *arg, const struct err *err);
+	void *fatal_arg;
 };
 /* Opens (blocking: start-up only), recovers, elects itself if it is the only voter. On return the store answers calls;
  * they wait until it leads. Damage in the middle of the log: -EUCLEAN and a message that says how to restore. A directory

@@ -1,0 +1,202 @@
+/* Outputs: what the driver is to write, send, apply; collected once per ready, so that everything that gathered
+ * meanwhile shares one write and one message. */
+#include "raft/internal.h"
+
+#include <string.h>
+
+#define APPLY_MAX       1024u
+#define APPLY_BYTES_MAX (8u << 20)
+#define SEND_MAX        512u
+
+bool raft__peer_has_work(const struct raft *r, const struct raft_progress *p)
+{
+	if (r->state != RAFT_LEADER || p->id == r->config.id || !raft_progress__may_send(p, &r->config))
+		return false;
+	return p->want_append || p->next <= r->log.last || p->sent_commit < r->log.commit;
+}
+
+static uint64_t appliable(const struct raft *r)
+{
+	return r->log.commit < r->log.stable ? r->log.commit : r->log.stable;
+}
+
+static bool hard_state_changed(const struct raft *r)
+{
+	return r->term != r->durable.term || r->vote != r->durable.vote || r->log.commit != r->durable.commit;
+}
+
+bool raft_has_ready(const struct raft *r)
+{
+	if (r->out)
+		return false;
+	if (r->n_msgs || r->n_reads || r->log.stable < r->log.last || appliable(r) > r->log.applied ||
+	    r->term != r->durable.term || r->vote != r->durable.vote || r->told_leader != r->leader ||
+	    r->told_state != r->state)
+		return true;
+	for (size_t i = 0; i < r->n_members; i++)
+		if (raft__peer_has_work(r, &r->members[i]))
+			return true;
+	return false;
+}
+
+static struct raft_msg *out_msg(struct raft *r)
+{
+	r->out_msgs = raft__grow(r->out_msgs, &r->cap_out_msgs, r->ready.n_messages + 1, sizeof(*r->out_msgs));
+	struct raft_msg *m = &r->out_msgs[r->ready.n_messages++];
+	memset(m, 0, sizeof(*m));
+	return m;
+}
+
+static void send_snapshot(struct raft *r, struct raft_progress *p)
+{
+	struct raft_msg *m = out_msg(r);
+	m->type = RAFT_MSG_SNAPSHOT;
+	m->index = r->log.base;
+	m->log_term = r->log.base_term;
+	p->state = RAFT_SNAPSHOT;
+	p->pending_snapshot = r->log.base;
+}
+
+static bool send_append(struct raft *r, struct raft_progress *p, size_t *n_sends)
+{
+	uint64_t prev_term;
+	if (p->next <= r->log.base || raft_log__term(&r->log, p->next - 1, &prev_term)) {
+		send_snapshot(r, p);
+		return true;
+	}
+	int n = 0;
+	size_t bytes = 0;
+	if (p->next <= r->log.last) {
+		/* offsets, not pointers: the array moves while it grows */
+		r->out_sends = raft__grow(r->out_sends, &r->cap_out_sends, *n_sends + SEND_MAX, sizeof(*r->out_sends));
+		n = raft_log__slice(&r->log, p->next, r->log.last + 1, r->config.max_message_bytes,
+				    r->out_sends + *n_sends, SEND_MAX);
+		if (n <= 0)
+			return false;
+		for (int i = 0; i < n; i++)
+			bytes += r->out_sends[*n_sends + (size_t)i].len + 32;
+	}
+	struct raft_msg *m = out_msg(r);
+	m->type = RAFT_MSG_APPEND;
+	m->index = p->next - 1;
+	m->log_term = prev_term;
+	m->commit = r->log.commit;
+	m->n_entries = (size_t)n;
+	m->reject_hint = *n_sends; /* where its entries start, until the array stands still */
+	*n_sends += (size_t)n;
+	p->sent_commit = r->log.commit;
+	raft_progress__sent(p, p->next - 1 + (uint64_t)n, bytes);
+	return true;
+}
+
+static void collect_messages(struct raft *r)
+{
+	struct raft_ready *rd = &r->ready;
+	size_t n_sends = 0;
+	bool term_durable = r->term == r->durable.term && r->vote == r->durable.vote;
+	for (size_t i = 0; i < r->n_members; i++) {
+		struct raft_progress *p = &r->members[i];
+		while (raft__peer_has_work(r, p)) {
+			size_t before = rd->n_messages;
+			bool sent = send_append(r, p, &n_sends);
+			for (size_t k = before; k < rd->n_messages; k++) {
+				r->out_msgs[k].from = r->config.id;
+				r->out_msgs[k].to = p->id;
+				r->out_msgs[k].term = r->term;
+				r->out_msgs[k].after_sync = !term_durable;
+			}
+			if (!sent)
+				break;
+		}
+	}
+	for (size_t i = 0; i < rd->n_messages; i++)
+		if (r->out_msgs[i].type == RAFT_MSG_APPEND) {
+			r->out_msgs[i].entries = r->out_sends + r->out_msgs[i].reject_hint;
+			r->out_msgs[i].reject_hint = 0;
+		}
+	for (size_t i = 0; i < r->n_msgs; i++)
+		*out_msg(r) = r->msgs[i];
+	r->n_msgs = 0;
+	rd->messages = r->out_msgs;
+}
+
+static void collect_entries(struct raft *r)
+{
+	struct raft_log *l = &r->log;
+	struct raft_ready *rd = &r->ready;
+	size_t n = (size_t)(l->last - l->stable);
+	if (n) {
+		r->out_entries = raft__grow(r->out_entries, &r->cap_out_entries, n, sizeof(*r->out_entries));
+		int got = raft_log__slice(l, l->stable + 1, l->last + 1, SIZE_MAX, r->out_entries, n);
+		RAFT_MUST(got == (int)n);
+	}
+	rd->entries = r->out_entries;
+	rd->n_entries = n;
+	uint64_t upto = appliable(r);
+	n = (size_t)(upto - l->applied);
+	if (n > APPLY_MAX)
+		n = APPLY_MAX;
+	if (n) {
+		r->out_committed = raft__grow(r->out_committed, &r->cap_out_committed, n, sizeof(*r->out_committed));
+		int got = raft_log__slice(l, l->applied + 1, l->applied + 1 + n, APPLY_BYTES_MAX, r->out_committed, n);
+		n = got > 0 ? (size_t)got : 0; /* unreadable: the driver has reported it by then */
+	}
+	rd->committed = r->out_committed;
+	rd->n_committed = n;
+}
+
+void raft_get_ready(struct raft *r, struct raft_ready *ret)
+{
+	RAFT_MUST(!r->out);
+	r->out = true;
+	memset(&r->ready, 0, sizeof(r->ready));
+	struct raft_ready *rd = &r->ready;
+	rd->hard_state_changed = hard_state_changed(r);
+	rd->hard_state = (struct raft_hard_state){.term = r->term, .vote = r->vote, .commit = r->log.commit};
+	collect_entries(r);
+	collect_messages(r);
+	r->out_reads = raft__grow(r->out_reads, &r->cap_out_reads, r->n_reads + 1, sizeof(*r->out_reads));
+	if (r->n_reads)
+		memcpy(r->out_reads, r->reads, r->n_reads * sizeof(*r->reads));
+	rd->reads = r->out_reads;
+	rd->n_reads = r->n_reads;
+	r->n_reads = 0;
+	rd->must_sync = rd->n_entries > 0 || r->term != r->durable.term || r->vote != r->durable.vote;
+	rd->leader = r->told_leader = r->leader;
+	rd->state = r->told_state = r->state;
+	*ret = *rd;
+}
+
+/* Nothing before this may be sent again from memory: with followers keep what they still lack, in bounds. */
+static uint64_t trimmable(const struct raft *r)
+{
+	uint64_t upto = r->log.applied;
+	if (r->n_members <= 1)
+		return upto;
+	uint64_t keep = 2048;
+	return upto > keep ? upto - keep : 0;
+}
+
+void raft_advance(struct raft *r)
+{
+	RAFT_MUST(r->out);
+	r->out = false;
+	struct raft_ready *rd = &r->ready;
+	r->durable = rd->hard_state;
+	if (rd->n_entries) {
+		/* a tail that was replaced meanwhile is not what was written */
+		const struct raft_entry *e = &rd->entries[rd->n_entries - 1];
+		for (size_t n = rd->n_entries; n && !raft_log__matches(&r->log, e->index, e->term); n--)
+			e = &rd->entries[n - 1];
+		if (raft_log__matches(&r->log, e->index, e->term) && e->index > r->log.stable)
+			r->log.stable = e->index;
+	}
+	if (rd->n_committed)
+		r->log.applied = rd->committed[rd->n_committed - 1].index;
+	raft_log__exhume(&r->log);
+	raft_log__trim(&r->log, trimmable(r));
+	raft_log__exhume(&r->log);
+	struct raft_progress *self = raft__self(r);
+	if (r->state == RAFT_LEADER && self && raft_progress__acked(self, r->log.stable))
+		raft__maybe_commit(r);
+}

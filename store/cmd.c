@@ -1,0 +1,293 @@
+#include "store/cmd.h"
+
+#include <errno.h>
+
+static void put_number(struct buf *b, uint64_t v)
+{
+	while (v >= 0x80) {
+		buf_addc(b, (char)(v | 0x80));
+		v >>= 7;
+	}
+	buf_addc(b, (char)v);
+}
+
+static void put_string(struct buf *b, const char *s)
+{
+	put_number(b, s ? strlen(s) + 1 : 0);
+	if (s)
+		buf_add(b, s, strlen(s) + 1);
+}
+
+static void put_blob(struct buf *b, const struct blob *v)
+{
+	put_number(b, v ? (uint64_t)v->len + 1 : 0);
+	if (v)
+		buf_add(b, v->data, v->len);
+}
+
+struct reader {
+	const char *p, *end;
+	bool bad;
+};
+
+static uint64_t get_number(struct reader *r)
+{
+	uint64_t v = 0;
+	for (unsigned shift = 0; shift < 64; shift += 7) {
+		if (r->p >= r->end)
+			break;
+		uint8_t c = (uint8_t)*r->p++;
+		v |= (uint64_t)(c & 0x7f) << shift;
+		if (!(c & 0x80))
+			return v;
+	}
+	r->bad = true;
+	return 0;
+}
+
+static const char *get_string(struct reader *r)
+{
+	uint64_t n = get_number(r);
+	if (!n)
+		return NULL;
+	if (r->bad || n > (uint64_t)(r->end - r->p) || memchr(r->p, 0, (size_t)n) != r->p + n - 1) {
+		r->bad = true;
+		return NULL;
+	}
+	const char *s = r->p;
+	r->p += n;
+	return s;
+}
+
+/* `shared`: the caller's own blob with the same bytes, to be referenced instead of copied. */
+static struct blob *get_blob(struct reader *r, const struct blob *shared)
+{
+	uint64_t n = get_number(r);
+	if (!n)
+		return NULL;
+	n--;
+	if (r->bad || n > (uint64_t)(r->end - r->p) || n > STORE_CMD_MAX) {
+		r->bad = true;
+		return NULL;
+	}
+	struct blob *b = shared ? blob_ref((struct blob *)shared) : blob_new(r->p, (size_t)n);
+	r->p += n;
+	return b;
+}
+
+static void encode_ops(struct buf *b, const struct store_op *ops, size_t n)
+{
+	put_number(b, n);
+	for (size_t i = 0; i < n; i++) {
+		buf_addc(b, (char)ops[i].type);
+		put_string(b, ops[i].key);
+		put_string(b, ops[i].type == STORE_DELETE_RANGE ? ops[i].end : NULL);
+		put_number(b, ops[i].lease);
+		put_blob(b, ops[i].type == STORE_PUT ? ops[i].value : NULL);
+	}
+}
+
+static void encode_txn(struct buf *b, const struct store_txn_req *req)
+{
+	put_number(b, req->n_compares);
+	for (size_t i = 0; i < req->n_compares; i++) {
+		const struct store_cmp *c = &req->compares[i];
+		buf_addc(b, (char)c->target);
+		buf_addc(b, (char)c->op);
+		put_string(b, c->key);
+		put_number(b, c->number);
+		put_blob(b, c->target == STORE_CMP_VALUE ? c->value : NULL);
+	}
+	encode_ops(b, req->then_ops, req->n_then);
+	encode_ops(b, req->else_ops, req->n_else);
+}
+
+static size_t get_count(struct reader *r)
+{
+	uint64_t n = get_number(r);
+	if (n > STORE_OPS_MAX)
+		r->bad = true;
+	return r->bad ? 0 : (size_t)n;
+}
+
+static int get_enum(struct reader *r, int max)
+{
+	if (r->p >= r->end || (uint8_t)*r->p > (uint8_t)max) {
+		r->bad = true;
+		return 0;
+	}
+	return *r->p++;
+}
+
+static const struct store_op *decode_ops(struct reader *r, const struct store_op *shared, size_t *ret_n)
+{
+	size_t n = get_count(r);
+	struct store_op *ops = n ? NEW_N(struct store_op, n) : NULL;
+	for (size_t i = 0; i < n; i++) {
+		ops[i].type = (enum store_op_type)get_enum(r, STORE_GET);
+		ops[i].key = get_string(r);
+		ops[i].end = get_string(r);
+		ops[i].lease = get_number(r);
+		ops[i].value = get_blob(r, shared ? shared[i].value : NULL);
+		if (!ops[i].key || (ops[i].type == STORE_PUT && !ops[i].value) ||
+		    (ops[i].type == STORE_DELETE_RANGE && !ops[i].end))
+			r->bad = true;
+	}
+	*ret_n = n;
+	return ops;
+}
+
+static void decode_txn(struct reader *r, struct store_txn_req *t, const struct store_txn_req *shared)
+{
+	size_t n = get_count(r);
+	struct store_cmp *compares = n ? NEW_N(struct store_cmp, n) : NULL;
+	for (size_t i = 0; i < n; i++) {
+		compares[i].target = (enum store_cmp_target)get_enum(r, STORE_CMP_VALUE);
+		compares[i].op = (enum store_cmp_op)get_enum(r, STORE_GT);
+		compares[i].key = get_string(r);
+		compares[i].number = get_number(r);
+		compares[i].value = get_blob(r, shared ? shared->compares[i].value : NULL);
+		if (!compares[i].key)
+			r->bad = true;
+	}
+	t->compares = compares;
+	t->n_compares = n;
+	t->then_ops = decode_ops(r, shared ? shared->then_ops : NULL, &t->n_then);
+	t->else_ops = decode_ops(r, shared ? shared->else_ops : NULL, &t->n_else);
+}
+
+/* The views are always made from the bytes, so that what is applied here is what every other member decodes. */
+static int decode(struct store_cmd *c, const struct store_txn_req *shared, struct err *err)
+{
+	struct reader r = {.p = c->bytes.data, .end = c->bytes.data + c->bytes.len};
+	uint64_t format = get_number(&r);
+	if (!r.bad && format > STORE_CMD_FORMAT)
+		return err_set(err, -EPROTO, "a log entry has format %u, newer than this program knows (%u)",
+			       (unsigned)format, STORE_CMD_FORMAT);
+	c->kind = (enum store_cmd_kind)get_number(&r);
+	if (c->kind == CMD_TXN)
+		decode_txn(&r, &c->txn, shared);
+	else if (c->kind == CMD_COMPACT || c->kind == CMD_LEASE_GRANT || c->kind == CMD_LEASE_REVOKE)
+		c->number = get_number(&r);
+	else
+		r.bad = true;
+	if (r.bad || r.p != r.end)
+		return err_set(err, -EPROTO, "a log entry is not a command");
+	return 0;
+}
+
+static void begin(struct store_cmd *c, enum store_cmd_kind kind)
+{
+	*c = (struct store_cmd){.kind = kind};
+	put_number(&c->bytes, STORE_CMD_FORMAT);
+	put_number(&c->bytes, (uint64_t)kind);
+}
+
+static int check_key(const char *key, bool may_be_empty, struct err *err)
+{
+	if (!key || (!*key && !may_be_empty))
+		return err_set(err, -EINVAL, "a key must not be empty");
+	if (strlen(key) > STORE_KEY_MAX)
+		return err_set(err, -EFBIG, "a key is longer than %u bytes", STORE_KEY_MAX);
+	return 0;
+}
+
+static int check_ops(const struct store_op *ops, size_t n, size_t *bytes, struct err *err)
+{
+	if (n > STORE_OPS_MAX)
+		return err_set(err, -EFBIG, "a transaction has more than %u operations", STORE_OPS_MAX);
+	for (size_t i = 0; i < n; i++) {
+		const struct store_op *o = &ops[i];
+		bool range = o->type == STORE_DELETE_RANGE;
+		int rc = check_key(o->key, range, err);
+		if (!rc && range)
+			rc = o->end ? check_key(o->end, true, err) : err_set(err, -EINVAL, "a range needs an end");
+		if (rc)
+			return rc;
+		if (o->type == STORE_PUT && !o->value)
+			return err_set(err, -EINVAL, "a put needs a value");
+		if (o->type == STORE_PUT && o->value->len > STORE_VALUE_MAX)
+			return err_set(err, -EFBIG, "a value is larger than %u bytes", STORE_VALUE_MAX);
+		*bytes += strlen(o->key) + (o->type == STORE_PUT ? o->value->len : 0);
+		/* one change per key and revision, or a watcher would see two events of one revision for it */
+		for (size_t k = 0; k < i && o->type != STORE_GET; k++) {
+			const struct store_op *p = &ops[k];
+			if (p->type == STORE_GET || (range && p->type != STORE_PUT) ||
+			    (p->type == STORE_DELETE_RANGE && o->type != STORE_PUT))
+				continue;
+			const struct store_op *r = range ? o : p, *one = range ? p : o;
+			bool hit = r->type == STORE_DELETE_RANGE
+					   ? strcmp(one->key, r->key) >= 0 && (!*r->end || strcmp(one->key, r->end) < 0)
+					   : streq(one->key, r->key);
+			if (hit)
+				return err_set(err, -EINVAL, "key %s is changed twice in one transaction", one->key);
+		}
+	}
+	return 0;
+}
+
+int store_cmd_from_txn(struct store_cmd *ret, const struct store_txn_req *req, struct err *err)
+{
+	size_t bytes = 0;
+	if (req->n_compares > STORE_OPS_MAX)
+		return err_set(err, -EFBIG, "a transaction has more than %u compares", STORE_OPS_MAX);
+	for (size_t i = 0; i < req->n_compares; i++) {
+		int rc = check_key(req->compares[i].key, false, err);
+		if (rc)
+			return rc;
+		bytes += req->compares[i].value ? req->compares[i].value->len : 0;
+	}
+	int rc = check_ops(req->then_ops, req->n_then, &bytes, err);
+	if (!rc)
+		rc = check_ops(req->else_ops, req->n_else, &bytes, err);
+	if (rc)
+		return rc;
+	if (bytes > STORE_CMD_MAX - (1u << 20))
+		return err_set(err, -EFBIG, "a transaction is larger than %u bytes", STORE_CMD_MAX - (1u << 20));
+	struct store_cmd c;
+	begin(&c, CMD_TXN);
+	buf_reserve(&c.bytes, bytes + 64);
+	encode_txn(&c.bytes, req);
+	rc = decode(&c, req, err);
+	MUST(rc == 0);
+	*ret = c;
+	return 0;
+}
+
+void store_cmd_number(struct store_cmd *ret, enum store_cmd_kind kind, uint64_t number)
+{
+	begin(ret, kind);
+	put_number(&ret->bytes, number);
+	ret->number = number;
+}
+
+int store_cmd_decode(struct store_cmd *ret, const void *data, size_t len, struct err *err)
+{
+	struct store_cmd c = {0};
+	buf_add(&c.bytes, data, len);
+	int rc = decode(&c, NULL, err);
+	if (rc) {
+		store_cmd_done(&c);
+		return rc;
+	}
+	*ret = c;
+	return 0;
+}
+
+static void ops_free(const struct store_op *ops, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		blob_unref(ops[i].value);
+	free((void *)ops);
+}
+
+void store_cmd_done(struct store_cmd *c)
+{
+	for (size_t i = 0; i < c->txn.n_compares; i++)
+		blob_unref((struct blob *)c->txn.compares[i].value);
+	free((void *)c->txn.compares);
+	ops_free(c->txn.then_ops, c->txn.n_then);
+	ops_free(c->txn.else_ops, c->txn.n_else);
+	buf_done(&c->bytes);
+	*c = (struct store_cmd){0};
+}

@@ -1,0 +1,212 @@
+/* The replicated engine's inside, shared by its files: calls, replica, watches, leases, the state's writer. Loop thread. */
+#ifndef MINI_STORE_ENGINE_H
+#define MINI_STORE_ENGINE_H
+
+#include "lib/core/list.h"
+#include "lib/core/map.h"
+#include "raft/raft.h"
+#include "store/cmd.h"
+#include "store/log.h"
+#include "store/mvcc.h"
+#include "store/state.h"
+#include "store/store.h"
+
+#define ENGINE_MAGIC         0x73746f72u
+#define ENGINE_QUEUE_MAX     (64u << 20) /* proposals accepted and not answered, in bytes */
+#define ENGINE_BATCH_MAX     (4u << 20)  /* gathered into one write of the log */
+#define ENGINE_LAZY_US       2000000u
+#define ENGINE_RETRY_US      1000000u /* a full disk is looked at again */
+#define ENGINE_NO_LEADER_US  5000000u /* a call waits this long for a leader */
+#define ENGINE_STATE_US      5000000u /* the state follows the log at the latest after this */
+#define ENGINE_STATE_BYTES   (1u << 20)
+#define ENGINE_STATE_LAG_MAX (128u << 20) /* what memory may hold and the state not */
+#define ENGINE_CHECKPOINT    (8u << 20)
+
+enum call_kind { CALL_TXN, CALL_READ_TXN, CALL_RANGE, CALL_NUMBER, CALL_KEEPALIVE, CALL_STATUS };
+
+/* One call of the engine's user, from its arrival to its answer. In exactly one list (or in a history read's hands). */
+struct call {
+	struct list node;
+	enum call_kind kind;
+	union {
+		store_txn_cb txn;
+		store_range_cb range;
+		store_rev_cb number;
+		store_status_cb status;
+	} cb;
+	void *arg;
+	struct err *err;      /* the answer is this error */
+	struct store_cmd cmd; /* TXN, READ_TXN, NUMBER, KEEPALIVE */
+	bool lazy;
+	size_t bytes;
+	uint64_t index, term; /* proposed as */
+	uint64_t since_us;
+	struct store_range_req range; /* RANGE; strings owned */
+	uint64_t read_id;             /* waits for this ReadIndex; 0: not asked yet */
+};
+
+struct lease {
+	uint64_t id, ttl_s, deadline_us;
+	bool expiring;   /* its revocation is proposed */
+	struct map keys; /* attached; values unused */
+};
+
+struct store_watch {
+	struct list node;
+	char *key, *end;
+	struct store_watch_ops ops;
+	void *arg;
+	uint64_t next_rev; /* the first not yet delivered; 0: "now", once the store is recovered */
+	uint64_t progress_us, last_us;
+	size_t max_pending, pending;
+	bool paused, dead, reading;
+	struct env_timer timer;
+	struct engine *engine;
+};
+
+/* A read of the state in the pool: for a range call or a watch that catches up. */
+struct history_read {
+	struct list node;
+	struct env_work work;
+	struct store_state_query query;
+	struct call *call;
+	struct store_watch *watch;
+	struct engine *engine;
+};
+
+struct engine {
+	struct store base;
+	uint32_t magic;
+	struct env *env;
+	struct store_disk *disk;
+	struct store_file *lock;
+	uint64_t history_us;
+	void (*on_fatal)(void *arg, const struct err *err);
+	void *fatal_arg;
+
+	struct mvcc mvcc;
+	uint64_t cluster, member, applied, applied_term;
+	struct map leases; /* by id in hex */
+	struct env_timer lease_timer;
+
+	struct list answers;  /* refused: their error on the next turn */
+	struct list waiting;  /* to be proposed */
+	struct list lazy;     /* to be proposed with the next other one */
+	struct list inflight; /* proposed, by index */
+	struct list reads;    /* linearizable ones; serializable ones go straight on */
+	size_t queued_bytes;
+	uint64_t next_read_id;
+	struct env_post pump;
+	struct env_timer tick, lazy_timer, retry, compact_timer;
+
+	struct raft *raft;
+	struct raft_ready rd;
+	enum raft_state raft_state; /* of the last ready */
+	struct store_log *log;
+	struct store_log_job job;
+	struct env_work log_work;
+	bool writing, recovered, read_only, failed;
+	struct err *fatal;
+
+	struct list watches;
+	bool watches_lag, watches_dead;
+
+	/* the state and its writer */
+	struct store_state *state;
+	struct store_state_batch batch;
+	struct env_work state_work;
+	struct env_timer state_timer;
+	bool state_writing, state_due, state_full;
+	uint64_t state_sent, state_rev; /* revisions handed over; committed there */
+	uint64_t state_applied;         /* committed there */
+	uint64_t synced_applied;        /* durable there: the log up to here may go */
+	size_t state_pending_bytes;     /* changed since the last hand-over */
+	uint64_t since_checkpoint, state_file_bytes, bytes_written;
+	struct store_state_lease *lease_changes;
+	size_t n_lease_changes, cap_lease_changes;
+
+	struct store_state_reader *reader;
+	struct list history_reads; /* the first one is under way */
+
+	struct {
+		uint64_t at_us, rev;
+	} samples[16]; /* for compaction by age, oldest first */
+	size_t n_samples;
+
+	struct store_kv *kvs; /* scratch for answers */
+	size_t cap_kvs;
+	struct store_kv *prevs;
+	size_t cap_prevs;
+	struct store_event *events;
+	size_t cap_events;
+
+	bool closing;
+	void (*close_done)(void *arg);
+	void *close_arg;
+};
+
+static inline struct engine *engine_of(struct store *s)
+{
+	struct engine *e = CONTAINER_OF(s, struct engine, base);
+	MAGIC_CHECK(e, ENGINE_MAGIC);
+	return e;
+}
+
+/* store.c */
+void store__fill_status(struct engine *e, struct store_status *ret);
+void store__maybe_closed(struct engine *e);
+
+/* calls.c */
+struct call *call__new(struct engine *e, enum call_kind kind, void *arg);
+void call__refuse(struct engine *e, struct call *c, const struct err *err); /* answered on the next turn */
+void call__answer_error(struct call *c, const struct err *err);             /* now; frees */
+void call__answer_txn(struct call *c, const struct store_txn_resp *resp);
+void call__answer_number(struct call *c, uint64_t value);
+void call__free(struct call *c);
+void call__submit(struct engine *e, struct call *c); /* to be proposed */
+int call__admit(struct engine *e, size_t bytes, struct err *err);
+
+/* replica.c */
+int replica__open(struct engine *e, const char *dir, struct err *err);
+void replica__close(struct engine *e);
+void replica__pump(struct engine *e);
+void replica__fatal(struct engine *e, const struct err *err);
+bool replica__leads(const struct engine *e);
+
+/* apply.c */
+int apply__cmd(struct engine *e, const struct store_cmd *cmd, uint64_t index, struct call *call, struct err *err);
+/* Evaluate a transaction that writes nothing. */
+void apply__read_txn(struct engine *e, struct call *call);
+
+/* range.c */
+void range__serve(struct engine *e, struct call *c); /* now, or through the pool */
+void history__submit(struct engine *e, struct history_read *h);
+
+/* watch.c */
+struct store_watch *watch__add(struct engine *e, const struct store_watch_req *req, const struct store_watch_ops *ops,
+			       void *arg);
+void watch__remove(struct engine *e, struct store_watch *w);
+void watch__pause(struct engine *e, struct store_watch *w, bool paused);
+void watch__dispatch(struct engine *e, uint64_t rev); /* the revision just written */
+void watch__recovered(struct engine *e);
+void watch__catch_up(struct engine *e);
+void watch__history(struct engine *e, struct history_read *h); /* its read is done */
+void watch__end_all(struct engine *e, const struct err *err);
+void watch__sweep(struct engine *e);
+
+/* lease.c */
+struct lease *lease__get(struct engine *e, uint64_t id);
+void lease__add(struct engine *e, uint64_t id, uint64_t ttl_s); /* deadline from now */
+void lease__attach(struct engine *e, const struct mvcc_rev *v); /* after each change of a key */
+void lease__revoke(struct engine *e, uint64_t id);              /* deletes its keys, in the open revision */
+void lease__leading(struct engine *e);                          /* a new leader gives everyone the whole time */
+void lease__free_all(struct engine *e);
+
+/* writer.c */
+void writer__changed(struct engine *e, size_t bytes);
+void writer__lease_changed(struct engine *e, uint64_t id, uint64_t ttl_s);
+void writer__flush(struct engine *e); /* hand over now, if nothing is under way */
+bool writer__idle(const struct engine *e);
+bool writer__clean(const struct engine *e); /* the state holds everything, durably */
+
+#endif

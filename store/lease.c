@@ -1,0 +1,99 @@
+/* Leases: granted and revoked through the log; only their deadlines are local to the leader. One that expires is
+ * revoked by a log entry too, which a deposed leader can't commit. */
+#include <inttypes.h>
+
+#include "store/engine.h"
+
+#define LEASE_CHECK_US 500000u
+
+static void lease_name(uint64_t id, char *ret)
+{
+	snprintf(ret, 17, "%" PRIx64, id);
+}
+
+struct lease *lease__get(struct engine *e, uint64_t id)
+{
+	char name[17];
+	lease_name(id, name);
+	return map_get(&e->leases, name);
+}
+
+static void lease_free(struct lease *l)
+{
+	map_done(&l->keys);
+	free(l);
+}
+
+static void tick(struct env_timer *t)
+{
+	struct engine *e = CONTAINER_OF(t, struct engine, lease_timer);
+	uint64_t now = env_now_us(e->env);
+	if (!e->leases.count)
+		return;
+	env_timer_start(e->env, t, LEASE_CHECK_US);
+	if (!replica__leads(e) || !e->recovered || call__admit(e, 1, NULL))
+		return;
+	MAP_EACH (&e->leases, it) {
+		struct lease *l = it->value;
+		if (l->expiring || l->deadline_us > now)
+			continue;
+		l->expiring = true;
+		struct call *c = call__new(e, CALL_NUMBER, e);
+		c->cb.number = NULL; /* nobody waits */
+		store_cmd_number(&c->cmd, CMD_LEASE_REVOKE, l->id);
+		call__submit(e, c);
+	}
+}
+
+void lease__add(struct engine *e, uint64_t id, uint64_t ttl_s)
+{
+	struct lease *l = NEW(struct lease);
+	*l = (struct lease){.id = id, .ttl_s = ttl_s, .deadline_us = env_now_us(e->env) + ttl_s * 1000000};
+	char name[17];
+	lease_name(id, name);
+	map_set(&e->leases, name, l);
+	e->lease_timer.fn = tick;
+	if (!env_timer_active(&e->lease_timer))
+		env_timer_start(e->env, &e->lease_timer, LEASE_CHECK_US);
+}
+
+void lease__attach(struct engine *e, const struct mvcc_rev *v)
+{
+	uint64_t old = v->older && v->older->value ? v->older->lease : 0;
+	struct lease *l = old && old != v->lease ? lease__get(e, old) : NULL;
+	if (l)
+		map_del(&l->keys, v->key->name);
+	l = v->lease ? lease__get(e, v->lease) : NULL;
+	if (l)
+		map_set(&l->keys, v->key->name, l);
+}
+
+void lease__revoke(struct engine *e, uint64_t id)
+{
+	struct lease *l = lease__get(e, id);
+	char name[17];
+	lease_name(id, name);
+	map_del(&e->leases, name);
+	struct map_entry **keys = map_sorted(&l->keys);
+	for (uint32_t i = 0; i < l->keys.count; i++)
+		mvcc_delete(&e->mvcc, keys[i]->key);
+	free(keys);
+	lease_free(l);
+}
+
+void lease__leading(struct engine *e)
+{
+	MAP_EACH (&e->leases, it) {
+		struct lease *l = it->value;
+		l->deadline_us = env_now_us(e->env) + l->ttl_s * 1000000;
+		l->expiring = false;
+	}
+}
+
+void lease__free_all(struct engine *e)
+{
+	env_timer_stop(e->env, &e->lease_timer);
+	MAP_EACH (&e->leases, it)
+		lease_free(it->value);
+	map_done(&e->leases);
+}

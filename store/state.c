@@ -1,0 +1,395 @@
+#include "store/state.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <sqlite3.h>
+
+#include "store/state_internal.h"
+
+#define COMPACT_CHUNK 1000
+
+struct store_state {
+	sqlite3 *db;
+	char *path;
+	struct store_disk *disk;
+	sqlite3_stmt *put, *meta, *lease_put, *lease_del, *compact_list, *compact_older, *compact_one;
+	uint64_t compact_done; /* superseded versions up to here are gone */
+};
+
+static const char schema[] =
+	"CREATE TABLE IF NOT EXISTS kv(id INTEGER PRIMARY KEY, key BLOB NOT NULL, create_rev INTEGER NOT NULL,"
+	" version INTEGER NOT NULL, lease INTEGER NOT NULL, value BLOB);"
+	"CREATE INDEX IF NOT EXISTS kv_key ON kv(key);"
+	"CREATE TABLE IF NOT EXISTS lease(id INTEGER PRIMARY KEY, ttl INTEGER NOT NULL);"
+	"CREATE TABLE IF NOT EXISTS meta(name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;";
+
+int state__error(sqlite3 *db)
+{
+	switch (sqlite3_errcode(db)) {
+	case SQLITE_OK:
+	case SQLITE_ROW:
+	case SQLITE_DONE:
+		return 0;
+	case SQLITE_FULL:
+		return -ENOSPC;
+	case SQLITE_CORRUPT:
+	case SQLITE_NOTADB:
+		return -EUCLEAN;
+	case SQLITE_BUSY:
+		return -EBUSY;
+	default:
+		return sqlite3_system_errno(db) == ENOSPC ? -ENOSPC : -EIO;
+	}
+}
+
+static int run(sqlite3 *db, const char *sql)
+{
+	return sqlite3_exec(db, sql, NULL, NULL, NULL) == SQLITE_OK ? 0 : state__error(db);
+}
+
+int state__open_db(struct store_disk *disk, const char *path, int flags, int cache_kib, sqlite3 **ret)
+{
+	sqlite3 *db = NULL;
+	int rc = sqlite3_open_v2(path, &db, flags | SQLITE_OPEN_NOMUTEX, disk->vfs);
+	if (rc != SQLITE_OK) {
+		rc = db ? state__error(db) : -ENOMEM;
+		sqlite3_close(db);
+		return rc ? rc : -EIO;
+	}
+	char pragma[64];
+	snprintf(pragma, sizeof(pragma), "PRAGMA cache_size=-%d", cache_kib);
+	sqlite3_busy_timeout(db, 5000);
+	sqlite3_exec(db, pragma, NULL, NULL, NULL);
+	*ret = db;
+	return 0;
+}
+
+static int read_meta(struct store_state *st, struct store_state_meta *m, uint64_t *ret_format)
+{
+	struct {
+		const char *name;
+		uint64_t *to;
+	} fields[] = {{"format", ret_format},
+		      {"cluster", &m->cluster},
+		      {"member", &m->member},
+		      {"applied", &m->applied},
+		      {"term", &m->term},
+		      {"vote", &m->vote},
+		      {"rev", &m->rev},
+		      {"compacted", &m->compacted},
+		      {"applied_term", &m->applied_term},
+		      {"compact_done", &st->compact_done}};
+	sqlite3_stmt *q = NULL;
+	if (sqlite3_prepare_v2(st->db, "SELECT name, value FROM meta", -1, &q, NULL) != SQLITE_OK)
+		return state__error(st->db);
+	while (sqlite3_step(q) == SQLITE_ROW)
+		for (size_t i = 0; i < ARRAY_LEN(fields); i++)
+			if (streq((const char *)sqlite3_column_text(q, 0), fields[i].name))
+				*fields[i].to = (uint64_t)sqlite3_column_int64(q, 1);
+	return sqlite3_finalize(q) == SQLITE_OK ? 0 : state__error(st->db);
+}
+
+static int prepare_all(struct store_state *st)
+{
+	struct {
+		sqlite3_stmt **to;
+		const char *sql;
+	} all[] = {
+		{&st->put, "INSERT OR REPLACE INTO kv VALUES(?,?,?,?,?,?)"},
+		{&st->meta, "INSERT OR REPLACE INTO meta VALUES(?,?)"},
+		{&st->lease_put, "INSERT OR REPLACE INTO lease VALUES(?,?)"},
+		{&st->lease_del, "DELETE FROM lease WHERE id=?"},
+		{&st->compact_list, "SELECT id, key, value IS NULL FROM kv WHERE id>? AND id<=? ORDER BY id LIMIT ?"},
+		{&st->compact_older, "DELETE FROM kv WHERE key=? AND id<?"},
+		{&st->compact_one, "DELETE FROM kv WHERE id=?"},
+	};
+	for (size_t i = 0; i < ARRAY_LEN(all); i++)
+		if (sqlite3_prepare_v3(st->db, all[i].sql, -1, SQLITE_PREPARE_PERSISTENT, all[i].to, NULL) != SQLITE_OK)
+			return state__error(st->db);
+	return 0;
+}
+
+int store_state_open(struct store_disk *disk, const char *path, struct store_state **ret, struct store_state_meta *meta,
+		     struct err *err)
+{
+	struct store_state *st = NEW(struct store_state);
+	struct store_state_meta m = {0};
+	uint64_t format = 0;
+	st->path = xstrdup(path);
+	st->disk = disk;
+	int rc = state__open_db(disk, path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, 1024, &st->db);
+	if (!rc)
+		rc = run(st->db, "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA wal_autocheckpoint=0;");
+	if (!rc)
+		rc = run(st->db, schema);
+	if (!rc)
+		rc = read_meta(st, &m, &format);
+	if (!rc && format > STORE_STATE_FORMAT)
+		rc = err_set(err, -EPROTO,
+			     "%s has format %" PRIu64 ", newer than this program knows (%d): use the newer program",
+			     path, format, STORE_STATE_FORMAT);
+	else if (!rc)
+		rc = prepare_all(st);
+	else
+		err_set(err, rc, "cannot open the state %s: %s", path, st->db ? sqlite3_errmsg(st->db) : strerror(-rc));
+	if (rc) {
+		store_state_close(st);
+		return rc;
+	}
+	*meta = m;
+	*ret = st;
+	return 0;
+}
+
+void store_state_close(struct store_state *st)
+{
+	if (!st)
+		return;
+	sqlite3_stmt *all[] = {st->put,          st->meta,          st->lease_put,  st->lease_del,
+			       st->compact_list, st->compact_older, st->compact_one};
+	for (size_t i = 0; i < ARRAY_LEN(all); i++)
+		sqlite3_finalize(all[i]);
+	sqlite3_close(st->db);
+	free(st->path);
+	free(st);
+}
+
+static const char latest_sql[] =
+	"SELECT k.key, k.id, k.create_rev, k.version, k.lease, k.value FROM"
+	" (SELECT max(id) AS m FROM kv GROUP BY key) AS l JOIN kv AS k ON k.id = l.m WHERE k.value IS NOT NULL";
+
+struct store_state_row state__row(sqlite3_stmt *q, bool with_value)
+{
+	struct store_state_row r = {
+		.key = xstrndup(sqlite3_column_blob(q, 0), (size_t)sqlite3_column_bytes(q, 0)),
+		.mod_rev = (uint64_t)sqlite3_column_int64(q, 1) >> STORE_SUB_BITS,
+		.create_rev = (uint64_t)sqlite3_column_int64(q, 2),
+		.version = (uint64_t)sqlite3_column_int64(q, 3),
+		.lease = (uint64_t)sqlite3_column_int64(q, 4),
+	};
+	if (with_value && sqlite3_column_type(q, 5) != SQLITE_NULL)
+		r.value = blob_new(sqlite3_column_blob(q, 5), (size_t)sqlite3_column_bytes(q, 5));
+	return r;
+}
+
+static int each_latest(struct store_state *st, int (*fn)(void *arg, struct store_state_row *r), void *arg)
+{
+	sqlite3_stmt *q = NULL;
+	if (sqlite3_prepare_v2(st->db, latest_sql, -1, &q, NULL) != SQLITE_OK)
+		return state__error(st->db);
+	int rc = 0;
+	while (!rc && sqlite3_step(q) == SQLITE_ROW) {
+		struct store_state_row r = state__row(q, true);
+		rc = fn(arg, &r);
+		free(r.key);
+		blob_unref(r.value);
+	}
+	int end = sqlite3_finalize(q) == SQLITE_OK ? 0 : state__error(st->db);
+	return rc ? rc : end;
+}
+
+static int load_row(void *arg, struct store_state_row *r)
+{
+	mvcc_load(arg, r->key, r->mod_rev, r->create_rev, r->version, r->lease, r->value);
+	return 0;
+}
+
+int store_state_load(struct store_state *st, struct mvcc *m, void (*on_lease)(void *arg, uint64_t id, uint64_t ttl_s),
+		     void *arg, struct err *err)
+{
+	int rc = each_latest(st, load_row, m);
+	sqlite3_stmt *q = NULL;
+	if (!rc && sqlite3_prepare_v2(st->db, "SELECT id, ttl FROM lease ORDER BY id", -1, &q, NULL) != SQLITE_OK)
+		rc = state__error(st->db);
+	while (!rc && sqlite3_step(q) == SQLITE_ROW)
+		on_lease(arg, (uint64_t)sqlite3_column_int64(q, 0), (uint64_t)sqlite3_column_int64(q, 1));
+	sqlite3_finalize(q);
+	sqlite3_db_release_memory(st->db);
+	if (rc)
+		return err_set(err, rc, "cannot read the state %s: %s", st->path, sqlite3_errmsg(st->db));
+	return 0;
+}
+
+struct verify {
+	const struct mvcc *m;
+	uint64_t n;
+	char key[256];
+};
+
+static int verify_row(void *arg, struct store_state_row *r)
+{
+	struct verify *v = arg;
+	const struct mvcc_rev *have = mvcc_get(v->m, r->key, UINT64_MAX);
+	v->n++;
+	if (have && have->mod_rev == r->mod_rev && have->version == r->version && have->create_rev == r->create_rev &&
+	    have->value->len == r->value->len && memcmp(have->value->data, r->value->data, r->value->len) == 0)
+		return 0;
+	snprintf(v->key, sizeof(v->key), "%s", r->key);
+	return -EUCLEAN;
+}
+
+int store_state_verify(struct store_state *st, const struct mvcc *m, struct err *err)
+{
+	struct verify v = {.m = m};
+	int rc = each_latest(st, verify_row, &v);
+	if (rc)
+		return err_set(err, rc, "the state differs from memory at key %s", v.key);
+	if (v.n != mvcc_count(m, "", ""))
+		return err_set(err, -EUCLEAN, "the state has %" PRIu64 " keys, memory %" PRIu64, v.n,
+			       mvcc_count(m, "", ""));
+	return 0;
+}
+
+/* ---- the state lane ---- */
+
+static int step(struct store_state *st, sqlite3_stmt *q)
+{
+	int rc = sqlite3_step(q);
+	int code = rc == SQLITE_DONE || rc == SQLITE_ROW ? 0 : state__error(st->db);
+	sqlite3_reset(q);
+	return code;
+}
+
+static int put_rev(struct store_state *st, const struct mvcc_rev *v)
+{
+	sqlite3_stmt *q = st->put;
+	sqlite3_bind_int64(q, 1, (int64_t)(v->mod_rev << STORE_SUB_BITS | v->sub));
+	sqlite3_bind_blob(q, 2, v->key->name, (int)strlen(v->key->name), SQLITE_STATIC);
+	sqlite3_bind_int64(q, 3, (int64_t)v->create_rev);
+	sqlite3_bind_int64(q, 4, (int64_t)v->version);
+	sqlite3_bind_int64(q, 5, (int64_t)v->lease);
+	if (v->value)
+		sqlite3_bind_blob(q, 6, v->value->data, (int)v->value->len, SQLITE_STATIC);
+	else
+		sqlite3_bind_null(q, 6);
+	return step(st, q);
+}
+
+static int put_meta(struct store_state *st, const char *name, uint64_t value)
+{
+	sqlite3_bind_text(st->meta, 1, name, -1, SQLITE_STATIC);
+	sqlite3_bind_int64(st->meta, 2, (int64_t)value);
+	return step(st, st->meta);
+}
+
+static int put_lease(struct store_state *st, const struct store_state_lease *l)
+{
+	sqlite3_stmt *q = l->ttl_s ? st->lease_put : st->lease_del;
+	sqlite3_bind_int64(q, 1, (int64_t)l->id);
+	if (l->ttl_s)
+		sqlite3_bind_int64(q, 2, (int64_t)l->ttl_s);
+	return step(st, q);
+}
+
+/* At most one version per key at or before compact_done is left, and never a deletion; so looking at the versions since
+ * then, in order, finds everything that may go. */
+static int compact_chunk(struct store_state *st, uint64_t upto, bool *ret_more)
+{
+	sqlite3_stmt *q = st->compact_list;
+	sqlite3_bind_int64(q, 1, (int64_t)st->compact_done);
+	sqlite3_bind_int64(q, 2, (int64_t)(upto << STORE_SUB_BITS | STORE_SUB_MAX));
+	sqlite3_bind_int(q, 3, COMPACT_CHUNK);
+	uint64_t done = st->compact_done;
+	int n = 0, rc = 0;
+	while (!rc && sqlite3_step(q) == SQLITE_ROW) {
+		int64_t id = sqlite3_column_int64(q, 0);
+		n++;
+		sqlite3_bind_blob(st->compact_older, 1, sqlite3_column_blob(q, 1), sqlite3_column_bytes(q, 1),
+				  SQLITE_TRANSIENT);
+		sqlite3_bind_int64(st->compact_older, 2, id);
+		rc = step(st, st->compact_older);
+		if (!rc && sqlite3_column_int(q, 2)) {
+			sqlite3_bind_int64(st->compact_one, 1, id);
+			rc = step(st, st->compact_one);
+		}
+		done = (uint64_t)id;
+	}
+	sqlite3_reset(q);
+	if (rc)
+		return rc;
+	*ret_more = n == COMPACT_CHUNK;
+	if (!*ret_more)
+		done = upto << STORE_SUB_BITS | STORE_SUB_MAX;
+	st->compact_done = done;
+	return put_meta(st, "compact_done", done);
+}
+
+static int write_all(struct store_state *st, struct store_state_batch *b)
+{
+	int rc = 0;
+	for (size_t i = 0; !rc && i < b->n_revs; i++)
+		rc = put_rev(st, b->revs[i]);
+	for (size_t i = 0; !rc && i < b->n_leases; i++)
+		rc = put_lease(st, &b->leases[i]);
+	const struct {
+		const char *name;
+		uint64_t value;
+	} fields[] = {{"format", STORE_STATE_FORMAT},
+		      {"cluster", b->meta.cluster},
+		      {"member", b->meta.member},
+		      {"applied", b->meta.applied},
+		      {"term", b->meta.term},
+		      {"vote", b->meta.vote},
+		      {"rev", b->meta.rev},
+		      {"compacted", b->meta.compacted},
+		      {"applied_term", b->meta.applied_term}};
+	for (size_t i = 0; !rc && i < ARRAY_LEN(fields); i++)
+		rc = put_meta(st, fields[i].name, fields[i].value);
+	if (!rc && (b->meta.compacted << STORE_SUB_BITS | STORE_SUB_MAX) > st->compact_done && b->meta.compacted)
+		rc = compact_chunk(st, b->meta.compacted, &b->more_to_compact);
+	return rc;
+}
+
+static void checkpoint(struct store_state *st, struct store_state_batch *b)
+{
+	int frames = 0, moved = 0;
+	/* PASSIVE may leave frames behind while a reader needs them; then it is tried again with a later batch */
+	if (sqlite3_wal_checkpoint_v2(st->db, NULL, SQLITE_CHECKPOINT_PASSIVE, &frames, &moved) != SQLITE_OK) {
+		int rc = state__error(st->db);
+		if (rc != -EBUSY)
+			b->result = rc;
+		return;
+	}
+	b->checkpointed = frames == moved;
+	b->written += (uint64_t)(moved > 0 ? moved : 0) * 4096;
+}
+
+void store_state_write(struct store_state_batch *b)
+{
+	struct store_state *st = b->state;
+	uint64_t compact_done = st->compact_done;
+	int pages = 0, high = 0;
+	b->more_to_compact = b->checkpointed = false;
+	b->written = 0;
+	b->result = run(st->db, "BEGIN IMMEDIATE");
+	if (!b->result)
+		b->result = write_all(st, b);
+	if (!b->result)
+		b->result = run(st->db, "COMMIT");
+	if (!b->result) {
+		sqlite3_db_status(st->db, SQLITE_DBSTATUS_CACHE_WRITE, &pages, &high, 1);
+		b->written += (uint64_t)pages * 4120;
+		if (b->checkpoint)
+			checkpoint(st, b);
+	}
+	if (b->result) {
+		snprintf(b->message, sizeof(b->message), "%s", sqlite3_errmsg(st->db));
+		run(st->db, "ROLLBACK");
+		st->compact_done = compact_done;
+	}
+	sqlite3_file *f = NULL;
+	sqlite3_int64 size = 0;
+	if (sqlite3_file_control(st->db, "main", SQLITE_FCNTL_FILE_POINTER, &f) == SQLITE_OK && f->pMethods)
+		f->pMethods->xFileSize(f, &size);
+	b->file_bytes = (uint64_t)size;
+}
+
+const char *state__path(const struct store_state *st)
+{
+	return st->path;
+}
+
+struct store_disk *state__disk(const struct store_state *st)
+{
+	return st->disk;
+}

@@ -1,0 +1,84 @@
+/* The state on disk: a SQLite database that follows the log. Private to the store.
+ *
+ * Table kv holds every kept version: id = revision << 20 | place in the revision, value NULL for a deletion. Tables
+ * lease and meta hold the rest; each batch changes all of them and the applied index in one transaction. A commit is
+ * atomic but durable only after a checkpoint: until then the log has it.
+ *
+ * Threads: open and load on the loop at start; store_state_write() on the state lane, one at a time; a reader of its
+ * own for the pool, one query at a time. Batches and queries touch only what they were handed.
+ */
+#ifndef MINI_STORE_STATE_H
+#define MINI_STORE_STATE_H
+
+#include "lib/core/buf.h"
+#include "lib/core/err.h"
+#include "store/disk.h"
+#include "store/mvcc.h"
+
+#define STORE_STATE_FORMAT 1
+#define STORE_SUB_BITS     20 /* versions in one revision */
+#define STORE_SUB_MAX      ((1u << STORE_SUB_BITS) - 1)
+
+struct store_state;
+
+struct store_state_meta {
+	uint64_t cluster, member; /* 0 in a new database */
+	uint64_t applied, applied_term, term, vote;
+	uint64_t rev, compacted;
+};
+
+int store_state_open(struct store_disk *disk, const char *path, struct store_state **ret, struct store_state_meta *meta,
+		     struct err *err);
+void store_state_close(struct store_state *st); /* accepts NULL */
+/* Fills m with the latest versions, and calls on_lease for each lease. */
+int store_state_load(struct store_state *st, struct mvcc *m, void (*on_lease)(void *arg, uint64_t id, uint64_t ttl_s),
+		     void *arg, struct err *err);
+/* Compare what is in m with what is in the database. -EUCLEAN says where they differ. */
+int store_state_verify(struct store_state *st, const struct mvcc *m, struct err *err);
+
+struct store_state_lease {
+	uint64_t id, ttl_s; /* ttl 0: gone */
+};
+struct store_state_batch {
+	struct store_state *state;
+	struct mvcc_rev **revs;
+	size_t n_revs, cap_revs;
+	struct store_state_lease *leases;
+	size_t n_leases, cap_leases;
+	struct store_state_meta meta;
+	bool checkpoint; /* make everything so far durable */
+	/* results */
+	int result; /* 0; -ENOSPC: nothing was changed, may run again; else the state can't be trusted */
+	char message[200];
+	bool more_to_compact, checkpointed;
+	uint64_t written, file_bytes;
+};
+void store_state_write(struct store_state_batch *b);
+
+struct store_state_row {
+	char *key;
+	struct blob *value;
+	uint64_t mod_rev, create_rev, version, lease;
+	bool prev; /* events: this row is what the row before it replaced */
+};
+struct store_state_reader;
+struct store_state_query {
+	struct store_state_reader *reader;
+	char *key, *end; /* owned; as in a range */
+	bool events; /* versions with from <= revision <= to, each followed by its predecessor; else live ones at `to` */
+	uint64_t from, to;
+	size_t limit; /* rows (events: revisions are not cut, so it may be more); 0: none */
+	bool keys_only, count_only;
+	/* results */
+	int result;
+	struct store_state_row *rows;
+	size_t n_rows, cap_rows;
+	uint64_t count; /* ranges */
+	uint64_t next;  /* events: everything before this revision is in rows */
+};
+int store_state_reader_open(struct store_state *st, struct store_state_reader **ret);
+void store_state_reader_close(struct store_state_reader *r); /* accepts NULL */
+void store_state_read(struct store_state_query *q);
+void store_state_query_done(struct store_state_query *q);
+
+#endif

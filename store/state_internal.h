@@ -1,0 +1,16 @@
+/* What the state's writer and its reader share. */
+#ifndef MINI_STORE_STATE_INTERNAL_H
+#define MINI_STORE_STATE_INTERNAL_H
+
+#include <sqlite3.h>
+
+#include "store/state.h"
+
+int state__error(sqlite3 *db); /* the last error of db as a negative errno */
+int state__open_db(struct store_disk *disk, const char *path, int flags, int cache_kib, sqlite3 **ret);
+/* Columns key, id, create_rev, version, lease, value. */
+struct store_state_row state__row(sqlite3_stmt *q, bool with_value);
+const char *state__path(const struct store_state *st);
+struct store_disk *state__disk(const struct store_state *st);
+
+#endif

@@ -1,0 +1,147 @@
+/* The state's writer: hands what was applied to the state lane in batches, and lets log and memory go once it is there. */
+#include <errno.h>
+
+#include "lib/core/log.h"
+#include "store/engine.h"
+
+bool writer__idle(const struct engine *e)
+{
+	return !e->state_writing;
+}
+
+bool writer__clean(const struct engine *e)
+{
+	return !e->state_writing && e->synced_applied == e->applied && !e->batch.more_to_compact;
+}
+
+static void fill_batch(struct engine *e)
+{
+	struct store_state_batch *b = &e->batch;
+	size_t from = mvcc_find(&e->mvcc, e->state_sent + 1);
+	b->state = e->state;
+	b->n_revs = e->mvcc.n - from;
+	GROW(b->revs, b->cap_revs, b->n_revs);
+	for (size_t i = 0; i < b->n_revs; i++)
+		b->revs[i] = mvcc_at(&e->mvcc, from + i);
+	free(b->leases);
+	b->leases = STEAL(e->lease_changes);
+	b->n_leases = e->n_lease_changes;
+	e->n_lease_changes = e->cap_lease_changes = 0;
+	struct raft_status rs;
+	raft_get_status(e->raft, &rs);
+	b->meta = (struct store_state_meta){.cluster = e->cluster,
+					    .member = e->member,
+					    .applied = e->applied,
+					    .applied_term = e->applied_term,
+					    .term = rs.term,
+					    .vote = rs.vote,
+					    .rev = e->mvcc.rev,
+					    .compacted = e->mvcc.compacted};
+	e->state_sent = e->mvcc.rev;
+	e->since_checkpoint += e->state_pending_bytes;
+	e->state_pending_bytes = 0;
+	struct store_log_info info;
+	store_log_info(e->log, &info);
+	b->checkpoint = e->closing || e->since_checkpoint >= ENGINE_CHECKPOINT || info.bytes >= 3 * STORE_LOG_SEGMENT;
+}
+
+static void submit(struct engine *e)
+{
+	e->state_writing = true;
+	env_submit(e->env, &e->state_work);
+}
+
+static void work(struct env_work *w)
+{
+	store_state_write(&CONTAINER_OF(w, struct engine, state_work)->batch);
+}
+
+static void failed(struct engine *e)
+{
+	struct store_state_batch *b = &e->batch;
+	if (b->result == -ENOSPC) { /* the log still has everything: wait for room */
+		if (!e->state_full)
+			log_error("store", "the disk is full: only reads are answered until there is room");
+		e->state_full = e->read_only = true;
+		env_timer_start(e->env, &e->state_timer, ENGINE_RETRY_US);
+		env_post(e->env, &e->pump);
+		return;
+	}
+	_cleanup_err_ struct err err = ERR_INIT;
+	err_set(&err, b->result, "the state cannot be written: %s", b->message);
+	replica__fatal(e, &err);
+}
+
+static void done(struct env_work *w)
+{
+	struct engine *e = CONTAINER_OF(w, struct engine, state_work);
+	MAGIC_CHECK(e, ENGINE_MAGIC);
+	struct store_state_batch *b = &e->batch;
+	e->state_writing = false;
+	e->bytes_written += b->written;
+	if (b->result) {
+		failed(e);
+		return;
+	}
+	if (e->state_full)
+		e->state_full = e->read_only = false;
+	e->state_rev = b->meta.rev;
+	e->state_applied = b->meta.applied;
+	e->state_file_bytes = b->file_bytes;
+	if (b->checkpointed) {
+		e->synced_applied = b->meta.applied;
+		e->since_checkpoint = 0;
+	}
+	if (b->cap_revs > 65536) {
+		free(STEAL(b->revs));
+		b->cap_revs = 0;
+	}
+	b->n_leases = 0;
+	if (b->more_to_compact || e->state_pending_bytes >= ENGINE_STATE_BYTES)
+		e->state_due = true;
+	if (e->state_due)
+		writer__flush(e);
+	env_post(e->env, &e->pump);
+}
+
+static void due(struct env_timer *t)
+{
+	struct engine *e = CONTAINER_OF(t, struct engine, state_timer);
+	if (e->failed)
+		return;
+	if (e->batch.result == -ENOSPC && !e->state_writing) {
+		submit(e); /* the same batch again: nothing of it was kept */
+		return;
+	}
+	writer__flush(e);
+}
+
+void writer__flush(struct engine *e)
+{
+	e->state_work.work = work;
+	e->state_work.done = done;
+	e->state_due = true;
+	if (e->state_writing || e->failed || e->batch.result == -ENOSPC)
+		return;
+	e->state_due = false;
+	env_timer_stop(e->env, &e->state_timer);
+	fill_batch(e);
+	submit(e);
+}
+
+void writer__changed(struct engine *e, size_t bytes)
+{
+	e->state_timer.fn = due;
+	e->state_pending_bytes += bytes;
+	if (e->state_pending_bytes >= ENGINE_STATE_BYTES)
+		e->state_due = true; /* the pump hands over, between two entries */
+	else if (!env_timer_active(&e->state_timer))
+		env_timer_start(e->env, &e->state_timer, ENGINE_STATE_US);
+}
+
+void writer__lease_changed(struct engine *e, uint64_t id, uint64_t ttl_s)
+{
+	GROW(e->lease_changes, e->cap_lease_changes, e->n_lease_changes + 1);
+	e->lease_changes[e->n_lease_changes++] = (struct store_state_lease){.id = id, .ttl_s = ttl_s};
+	writer__changed(e, 64);
+}
