@@ -40,7 +40,7 @@ struct image_api {
 	void *closed_arg;
 };
 
-static const struct http_header json_type[] = {{"Content-Type", "application/json"}, {NULL, NULL}};
+static const struct http_header json_headers[] = {{"Content-Type", "application/json"}, {NULL, NULL}};
 
 static void next_job(struct image_api *a);
 
@@ -48,7 +48,7 @@ static void respond_json(struct http_request *r, int status, json_t *body)
 {
 	_cleanup_free_ char *text = json_dumps(body, JSON_COMPACT);
 	json_decref(body);
-	http_respond(r, status, json_type, text, strlen(text));
+	http_respond(r, status, json_headers, text, strlen(text));
 }
 
 static void respond_error(struct http_request *r, int status, const char *message)
@@ -231,7 +231,7 @@ static struct job *job_new(struct image_api *a, struct http_request *r, enum job
 
 static void job_start(struct job *j)
 {
-	http_respond_start(j->request, 200, json_type);
+	http_respond_start(j->request, 200, json_headers);
 	list_push(&j->api->waiting, &j->node);
 	next_job(j->api);
 }
