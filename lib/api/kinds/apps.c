@@ -2,6 +2,8 @@
 
 #include "lib/api/kinds/tables.h"
 
+/* clang-format off */
+
 static const struct schema_field rolling_update_deployment_fields[] = {
 	INT_OR_STR("maxUnavailable", 1),
 	INT_OR_STR("maxSurge", 2),

@@ -30,21 +30,14 @@ static void check_expression(const json_t *e, const char *path, struct err *err)
 	}
 }
 
-/* The keys of matchLabels are the table's to check. */
 void label_selector__check(const json_t *obj, _unused_ const json_t *old, const char *path, struct err *err)
 {
-	const char *key;
 	size_t i;
-	json_t *v;
+	json_t *e;
 
-	json_object_foreach(json_object_get(obj, "matchLabels"), key, v)
-	{
-		const char *why = json_is_string(v) ? schema_format_check(FMT_LABEL_VALUE, json_string_value(v)) : NULL;
-		if (why)
-			fault_invalid(err, at(path, "matchLabels"), json_string_value(v), why);
-	}
-	json_array_foreach(json_object_get(obj, "matchExpressions"), i, v)
-		check_expression(v, at(path, "matchExpressions[%zu]", i).s, err);
+	meta_validate_labels(json_object_get(obj, "matchLabels"), at(path, "matchLabels").s, err);
+	json_array_foreach(json_object_get(obj, "matchExpressions"), i, e)
+		check_expression(e, at(path, "matchExpressions[%zu]", i).s, err);
 }
 
 static void check_selector(const json_t *spec, const json_t *old, const char *path, struct err *err)

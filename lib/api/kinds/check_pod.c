@@ -147,6 +147,7 @@ void pod_spec__check(const json_t *obj, _unused_ const json_t *old, const char *
 	check_port_conflicts(json_object_get(obj, "containers"), path, err);
 	check_dns(obj, path, err);
 	check_spread(obj, path, err);
+	meta_validate_labels(json_object_get(obj, "nodeSelector"), at(path, "nodeSelector").s, err);
 	if (json_get_bool(obj, "shareProcessNamespace", false) && json_get_bool(obj, "hostPID", false))
 		fault_invalid_raw(err, at(path, "shareProcessNamespace"), "true",
 				  "ShareProcessNamespace and HostPID cannot both be enabled");

@@ -2,6 +2,8 @@
 
 #include "lib/api/kinds/tables.h"
 
+/* clang-format off */
+
 static const struct schema_field key_to_path_fields[] = {
 	STR("key", 1, REQ, IS(CONFIG_KEY)),
 	STR("path", 2, REQ),
@@ -40,12 +42,22 @@ static const struct schema_field typed_local_object_reference_fields[] = {
 SCHEMA(typed_local_object_reference, "api.core.v1.TypedLocalObjectReference");
 
 static const struct schema_field typed_object_reference_fields[] = {
-	STRP("apiGroup", 1), STR("kind", 2, REQ), STR("name", 3, REQ), STRP("namespace", 4), END,
+	STRP("apiGroup", 1),
+	STR("kind", 2, REQ),
+	STR("name", 3, REQ),
+	STRP("namespace", 4),
+	END,
 };
 SCHEMA(typed_object_reference, "api.core.v1.TypedObjectReference");
 
 static const struct schema_field object_reference_fields[] = {
-	STR("kind", 1),       STR("namespace", 2),       STR("name", 3),      STR("uid", 4),
-	STR("apiVersion", 5), STR("resourceVersion", 6), STR("fieldPath", 7), END,
+	STR("kind", 1),
+	STR("namespace", 2),
+	STR("name", 3),
+	STR("uid", 4),
+	STR("apiVersion", 5),
+	STR("resourceVersion", 6),
+	STR("fieldPath", 7),
+	END,
 };
 SCHEMA(object_reference, "api.core.v1.ObjectReference");

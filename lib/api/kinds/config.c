@@ -2,6 +2,8 @@
 
 #include "lib/api/kinds/tables.h"
 
+/* clang-format off */
+
 static const struct schema_field config_map_fields[] = {
 	OBJECT_HEAD,
 	BOOLP("immutable", 4),

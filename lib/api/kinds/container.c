@@ -2,6 +2,8 @@
 
 #include "lib/api/kinds/tables.h"
 
+/* clang-format off */
+
 static const struct schema_field container_port_fields[] = {
 	STR("name", 1, IS(PORT_NAME)),
 	I32("hostPort", 2, BETWEEN(0, 65535)),
@@ -155,10 +157,14 @@ static const struct schema_field probe_handler_fields[] = {
 static SCHEMA(probe_handler, "api.core.v1.ProbeHandler");
 
 static const struct schema_field probe_fields[] = {
-	INLINE("handler", 1, &schema_probe_handler),           I32("initialDelaySeconds", 2, AT_LEAST(0)),
-	I32("timeoutSeconds", 3, DFLT("1"), AT_LEAST(0)),      I32("periodSeconds", 4, DFLT("10"), AT_LEAST(0)),
-	I32("successThreshold", 5, DFLT("1"), AT_LEAST(0)),    I32("failureThreshold", 6, DFLT("3"), AT_LEAST(0)),
-	I64P("terminationGracePeriodSeconds", 7, AT_LEAST(1)), END,
+	INLINE("handler", 1, &schema_probe_handler),
+	I32("initialDelaySeconds", 2, AT_LEAST(0)),
+	I32("timeoutSeconds", 3, DFLT("1"), AT_LEAST(0)),
+	I32("periodSeconds", 4, DFLT("10"), AT_LEAST(0)),
+	I32("successThreshold", 5, DFLT("1"), AT_LEAST(0)),
+	I32("failureThreshold", 6, DFLT("3"), AT_LEAST(0)),
+	I64P("terminationGracePeriodSeconds", 7, AT_LEAST(1)),
+	END,
 };
 static SCHEMA(probe, "api.core.v1.Probe", .check = container__check_probe);
 
@@ -192,7 +198,11 @@ static const struct schema_field capabilities_fields[] = {
 static SCHEMA(capabilities, "api.core.v1.Capabilities");
 
 static const struct schema_field se_linux_options_fields[] = {
-	STR("user", 1), STR("role", 2), STR("type", 3), STR("level", 4), END,
+	STR("user", 1),
+	STR("role", 2),
+	STR("type", 3),
+	STR("level", 4),
+	END,
 };
 SCHEMA(se_linux_options, "api.core.v1.SELinuxOptions");
 

@@ -2,6 +2,8 @@
 
 #include "lib/api/kinds/tables.h"
 
+/* clang-format off */
+
 static const struct schema_field endpoint_address_fields[] = {
 	STR("ip", 1, REQ, IS(IP)),
 	STR("hostname", 3, IS(DNS_LABEL)),

@@ -2,6 +2,8 @@
 
 #include "lib/api/kinds/tables.h"
 
+/* clang-format off */
+
 static const struct schema_field event_source_fields[] = {
 	STR("component", 1),
 	STR("host", 2),

@@ -2,6 +2,8 @@
 
 #include "lib/api/kinds/tables.h"
 
+/* clang-format off */
+
 static const struct schema_field owner_reference_fields[] = {
 	STR("apiVersion", 5),
 	STR("kind", 1),
@@ -14,8 +16,14 @@ static const struct schema_field owner_reference_fields[] = {
 static SCHEMA(owner_reference, "apimachinery.pkg.apis.meta.v1.OwnerReference");
 
 static const struct schema_field managed_fields_entry_fields[] = {
-	STR("manager", 1),    STR("operation", 2), STR("apiVersion", 3),  TIME("time", 4),
-	STR("fieldsType", 6), ANY("fieldsV1", 7),  STR("subresource", 8), END,
+	STR("manager", 1),
+	STR("operation", 2),
+	STR("apiVersion", 3),
+	TIME("time", 4),
+	STR("fieldsType", 6),
+	ANY("fieldsV1", 7),
+	STR("subresource", 8),
+	END,
 };
 static SCHEMA(managed_fields_entry, "apimachinery.pkg.apis.meta.v1.ManagedFieldsEntry");
 
@@ -48,7 +56,7 @@ static const struct schema_field label_selector_requirement_fields[] = {
 SCHEMA(label_selector_requirement, "apimachinery.pkg.apis.meta.v1.LabelSelectorRequirement");
 
 static const struct schema_field label_selector_fields[] = {
-	MAP_STR("matchLabels", 1, IS(QUALIFIED_NAME)),
+	MAP_STR("matchLabels", 1),
 	LIST_OBJ("matchExpressions", 2, &schema_label_selector_requirement, ATOMIC),
 	END,
 };
@@ -85,7 +93,11 @@ static const struct schema_field delete_options_fields[] = {
 SCHEMA(delete_options, "apimachinery.pkg.apis.meta.v1.DeleteOptions");
 
 static const struct schema_field list_meta_fields[] = {
-	STR("selfLink", 1), STR("resourceVersion", 2), STR("continue", 3), I64P("remainingItemCount", 4), END,
+	STR("selfLink", 1),
+	STR("resourceVersion", 2),
+	STR("continue", 3),
+	I64P("remainingItemCount", 4),
+	END,
 };
 SCHEMA(list_meta, "apimachinery.pkg.apis.meta.v1.ListMeta");
 
@@ -109,7 +121,13 @@ static const struct schema_field status_details_fields[] = {
 static SCHEMA(status_details, "apimachinery.pkg.apis.meta.v1.StatusDetails");
 
 static const struct schema_field status_fields[] = {
-	TYPE_META,        OBJ("metadata", 1, &schema_list_meta),     STR("status", 2), STR("message", 3),
-	STR("reason", 4), OBJ("details", 5, &schema_status_details), I32("code", 6),   END,
+	TYPE_META,
+	OBJ("metadata", 1, &schema_list_meta),
+	STR("status", 2),
+	STR("message", 3),
+	STR("reason", 4),
+	OBJ("details", 5, &schema_status_details),
+	I32("code", 6),
+	END,
 };
 SCHEMA(status, "apimachinery.pkg.apis.meta.v1.Status");

@@ -2,6 +2,8 @@
 
 #include "lib/api/kinds/tables.h"
 
+/* clang-format off */
+
 static const struct schema_field namespace_spec_fields[] = {
 	LIST_STR("finalizers", 1, ATOMIC),
 	END,
@@ -9,7 +11,12 @@ static const struct schema_field namespace_spec_fields[] = {
 static SCHEMA(namespace_spec, "api.core.v1.NamespaceSpec");
 
 static const struct schema_field namespace_condition_fields[] = {
-	STR("type", 1), STR("status", 2), TIME("lastTransitionTime", 4), STR("reason", 5), STR("message", 6), END,
+	STR("type", 1),
+	STR("status", 2),
+	TIME("lastTransitionTime", 4),
+	STR("reason", 5),
+	STR("message", 6),
+	END,
 };
 static SCHEMA(namespace_condition, "api.core.v1.NamespaceCondition");
 

@@ -2,6 +2,8 @@
 
 #include "lib/api/kinds/tables.h"
 
+/* clang-format off */
+
 static const struct schema_field taint_fields[] = {
 	STR("key", 1, REQ, IS(QUALIFIED_NAME)),
 	STR("value", 2, IS(LABEL_VALUE)),
@@ -12,7 +14,12 @@ static const struct schema_field taint_fields[] = {
 static SCHEMA(taint, "api.core.v1.Taint");
 
 static const struct schema_field config_map_node_config_source_fields[] = {
-	STR("namespace", 1), STR("name", 2), STR("uid", 3), STR("resourceVersion", 4), STR("kubeletConfigKey", 5), END,
+	STR("namespace", 1),
+	STR("name", 2),
+	STR("uid", 3),
+	STR("resourceVersion", 4),
+	STR("kubeletConfigKey", 5),
+	END,
 };
 static SCHEMA(config_map_node_config_source, "api.core.v1.ConfigMapNodeConfigSource");
 

@@ -2,6 +2,8 @@
 
 #include "lib/api/kinds/tables.h"
 
+/* clang-format off */
+
 static const struct schema_field pod_condition_fields[] = {
 	STR("type", 1, REQ),
 	STR("status", 2, REQ, ENUM("True", "False", "Unknown")),
@@ -39,8 +41,14 @@ static const struct schema_field container_state_running_fields[] = {
 static SCHEMA(container_state_running, "api.core.v1.ContainerStateRunning");
 
 static const struct schema_field container_state_terminated_fields[] = {
-	I32("exitCode", 1),   I32("signal", 2),      STR("reason", 3),      STR("message", 4),
-	TIME("startedAt", 5), TIME("finishedAt", 6), STR("containerID", 7), END,
+	I32("exitCode", 1),
+	I32("signal", 2),
+	STR("reason", 3),
+	STR("message", 4),
+	TIME("startedAt", 5),
+	TIME("finishedAt", 6),
+	STR("containerID", 7),
+	END,
 };
 static SCHEMA(container_state_terminated, "api.core.v1.ContainerStateTerminated");
 
@@ -53,7 +61,11 @@ static const struct schema_field container_state_fields[] = {
 static SCHEMA(container_state, "api.core.v1.ContainerState");
 
 static const struct schema_field volume_mount_status_fields[] = {
-	STR("name", 1), STR("mountPath", 2), BOOL("readOnly", 3), STRP("recursiveReadOnly", 4), END,
+	STR("name", 1),
+	STR("mountPath", 2),
+	BOOL("readOnly", 3),
+	STRP("recursiveReadOnly", 4),
+	END,
 };
 static SCHEMA(volume_mount_status, "api.core.v1.VolumeMountStatus");
 
@@ -128,7 +140,7 @@ static const struct schema_field pod_status_fields[] = {
 	LIST_OBJ("ephemeralContainerStatuses", 13, &schema_container_status, ATOMIC),
 	STR("resize", 14),
 	LIST_OBJ("resourceClaimStatuses", 15, &schema_pod_resource_claim_status,
-		 KEYED_AND("name", SCHEMA_REPLACE_KEYS)),
+	    KEYED_AND("name", SCHEMA_REPLACE_KEYS)),
 	END,
 };
 static SCHEMA(pod_status, "api.core.v1.PodStatus");

@@ -2,6 +2,8 @@
 
 #include "lib/api/kinds/tables.h"
 
+/* clang-format off */
+
 static const struct schema_field sysctl_fields[] = {
 	STR("name", 1, REQ),
 	STR("value", 2),
@@ -184,7 +186,7 @@ static const struct schema_field pod_spec_fields[] = {
 	I64P("activeDeadlineSeconds", 5, BETWEEN(1, 2147483647)),
 	STR("dnsPolicy", 6, DFLT_STR("ClusterFirst"),
 	    ENUM("ClusterFirstWithHostNet", "ClusterFirst", "Default", "None")),
-	MAP_STR("nodeSelector", 7, ATOMIC, IS(QUALIFIED_NAME)),
+	MAP_STR("nodeSelector", 7, ATOMIC),
 	STR("serviceAccountName", 8, IS(DNS_SUBDOMAIN)),
 	STR("serviceAccount", 9),
 	BOOLP("automountServiceAccountToken", 21),
@@ -210,8 +212,7 @@ static const struct schema_field pod_spec_fields[] = {
 	STRP("preemptionPolicy", 31, ENUM("PreemptLowerPriority", "Never")),
 	MAP_QTY("overhead", 32),
 	LIST_OBJ("topologySpreadConstraints", 33, &schema_topology_spread_constraint,
-		 FLAGS(SCHEMA_MERGE | SCHEMA_LIST_MAP), .merge_key = "topologyKey",
-		 .keys = "topologyKey whenUnsatisfiable"),
+	    FLAGS(SCHEMA_MERGE | SCHEMA_LIST_MAP), .merge_key = "topologyKey", .keys = "topologyKey whenUnsatisfiable"),
 	BOOLP("setHostnameAsFQDN", 35),
 	OBJ("os", 36, &schema_pod_os),
 	BOOLP("hostUsers", 37),

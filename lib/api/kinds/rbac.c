@@ -2,9 +2,15 @@
 
 #include "lib/api/kinds/tables.h"
 
+/* clang-format off */
+
 static const struct schema_field policy_rule_fields[] = {
-	LIST_STR("verbs", 1, ATOMIC),         LIST_STR("apiGroups", 2, ATOMIC),       LIST_STR("resources", 3, ATOMIC),
-	LIST_STR("resourceNames", 4, ATOMIC), LIST_STR("nonResourceURLs", 5, ATOMIC), END,
+	LIST_STR("verbs", 1, ATOMIC),
+	LIST_STR("apiGroups", 2, ATOMIC),
+	LIST_STR("resources", 3, ATOMIC),
+	LIST_STR("resourceNames", 4, ATOMIC),
+	LIST_STR("nonResourceURLs", 5, ATOMIC),
+	END,
 };
 static SCHEMA(policy_rule, "api.rbac.v1.PolicyRule");
 
@@ -30,7 +36,11 @@ static const struct schema_field cluster_role_fields[] = {
 SCHEMA(cluster_role, "api.rbac.v1.ClusterRole", .check = rbac__check_cluster_role);
 
 static const struct schema_field subject_fields[] = {
-	STR("kind", 1), STR("apiGroup", 2), STR("name", 3, REQ), STR("namespace", 4), END,
+	STR("kind", 1),
+	STR("apiGroup", 2),
+	STR("name", 3, REQ),
+	STR("namespace", 4),
+	END,
 };
 static SCHEMA(subject, "api.rbac.v1.Subject");
 

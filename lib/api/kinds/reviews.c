@@ -2,6 +2,8 @@
 
 #include "lib/api/kinds/tables.h"
 
+/* clang-format off */
+
 static const struct schema_field field_selector_requirement_fields[] = {
 	STR("key", 1),
 	STR("operator", 2),
@@ -54,7 +56,11 @@ static SCHEMA(self_subject_access_review_spec, "api.authorization.v1.SelfSubject
 	      .check = review__check_attributes);
 
 static const struct schema_field subject_access_review_status_fields[] = {
-	BOOL("allowed", 1), BOOL("denied", 4), STR("reason", 2), STR("evaluationError", 3), END,
+	BOOL("allowed", 1),
+	BOOL("denied", 4),
+	STR("reason", 2),
+	STR("evaluationError", 3),
+	END,
 };
 static SCHEMA(subject_access_review_status, "api.authorization.v1.SubjectAccessReviewStatus");
 
@@ -142,7 +148,11 @@ static const struct schema_field token_review_spec_fields[] = {
 static SCHEMA(token_review_spec, "api.authentication.v1.TokenReviewSpec", .check = review__check_token);
 
 static const struct schema_field user_info_fields[] = {
-	STR("username", 1), STR("uid", 2), LIST_STR("groups", 3, ATOMIC), MAP_ANY("extra", 0), END,
+	STR("username", 1),
+	STR("uid", 2),
+	LIST_STR("groups", 3, ATOMIC),
+	MAP_ANY("extra", 0),
+	END,
 };
 static SCHEMA(user_info, "api.authentication.v1.UserInfo");
 

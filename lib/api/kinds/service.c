@@ -2,6 +2,8 @@
 
 #include "lib/api/kinds/tables.h"
 
+/* clang-format off */
+
 static const struct schema_field service_account_token_projection_fields[] = {
 	STR("audience", 1),
 	I64P("expirationSeconds", 2, DFLT("3600"), BETWEEN(600, 4294967296)),
@@ -35,8 +37,8 @@ static SCHEMA(session_affinity_config, "api.core.v1.SessionAffinityConfig");
 
 static const struct schema_field service_spec_fields[] = {
 	LIST_OBJ("ports", 1, &schema_service_port, FLAGS(SCHEMA_MERGE | SCHEMA_LIST_MAP), .merge_key = "port",
-		 .keys = "port protocol"),
-	MAP_STR("selector", 2, ATOMIC, IS(QUALIFIED_NAME)),
+	    .keys = "port protocol"),
+	MAP_STR("selector", 2, ATOMIC),
 	STR("clusterIP", 3),
 	LIST_STR("clusterIPs", 18, ATOMIC),
 	STR("type", 4, DFLT_STR("ClusterIP"), ENUM("ClusterIP", "ExternalName", "LoadBalancer", "NodePort")),

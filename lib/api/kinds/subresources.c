@@ -2,6 +2,8 @@
 
 #include "lib/api/kinds/tables.h"
 
+/* clang-format off */
+
 static const struct schema_field binding_fields[] = {
 	OBJECT_HEAD,
 	OBJ("target", 2, &schema_object_reference, REQ),
@@ -31,7 +33,11 @@ static const struct schema_field scale_fields[] = {
 SCHEMA(scale, "api.autoscaling.v1.Scale");
 
 static const struct schema_field bound_object_reference_fields[] = {
-	STR("kind", 1), STR("apiVersion", 2), STR("name", 3), STR("uid", 4), END,
+	STR("kind", 1),
+	STR("apiVersion", 2),
+	STR("name", 3),
+	STR("uid", 4),
+	END,
 };
 static SCHEMA(bound_object_reference, "api.authentication.v1.BoundObjectReference");
 

@@ -2,10 +2,12 @@
 
 #include "lib/api/kinds/tables.h"
 
+/* clang-format off */
+
 static const struct schema_field host_path_volume_source_fields[] = {
 	STR("path", 1, REQ),
 	STRP("type", 2, DFLT_STR(""),
-	     ENUM("", "DirectoryOrCreate", "Directory", "FileOrCreate", "File", "Socket", "CharDevice", "BlockDevice")),
+	    ENUM("", "DirectoryOrCreate", "Directory", "FileOrCreate", "File", "Socket", "CharDevice", "BlockDevice")),
 	END,
 };
 static SCHEMA(host_path_volume_source, "api.core.v1.HostPathVolumeSource");
@@ -18,12 +20,20 @@ static const struct schema_field empty_dir_volume_source_fields[] = {
 static SCHEMA(empty_dir_volume_source, "api.core.v1.EmptyDirVolumeSource");
 
 static const struct schema_field gce_persistent_disk_volume_source_fields[] = {
-	STR("pdName", 1, REQ), STR("fsType", 2), I32("partition", 3), BOOL("readOnly", 4), END,
+	STR("pdName", 1, REQ),
+	STR("fsType", 2),
+	I32("partition", 3),
+	BOOL("readOnly", 4),
+	END,
 };
 static SCHEMA(gce_persistent_disk_volume_source, "api.core.v1.GCEPersistentDiskVolumeSource");
 
 static const struct schema_field aws_elastic_block_store_volume_source_fields[] = {
-	STR("volumeID", 1, REQ), STR("fsType", 2), I32("partition", 3), BOOL("readOnly", 4), END,
+	STR("volumeID", 1, REQ),
+	STR("fsType", 2),
+	I32("partition", 3),
+	BOOL("readOnly", 4),
+	END,
 };
 static SCHEMA(aws_elastic_block_store_volume_source, "api.core.v1.AWSElasticBlockStoreVolumeSource");
 
@@ -97,8 +107,12 @@ static const struct schema_field rbd_volume_source_fields[] = {
 static SCHEMA(rbd_volume_source, "api.core.v1.RBDVolumeSource");
 
 static const struct schema_field flex_volume_source_fields[] = {
-	STR("driver", 1, REQ), STR("fsType", 2),      OBJ("secretRef", 3, &schema_local_object_reference),
-	BOOL("readOnly", 4),   MAP_STR("options", 5), END,
+	STR("driver", 1, REQ),
+	STR("fsType", 2),
+	OBJ("secretRef", 3, &schema_local_object_reference),
+	BOOL("readOnly", 4),
+	MAP_STR("options", 5),
+	END,
 };
 static SCHEMA(flex_volume_source, "api.core.v1.FlexVolumeSource");
 
@@ -173,7 +187,11 @@ static const struct schema_field config_map_volume_source_fields[] = {
 static SCHEMA(config_map_volume_source, "api.core.v1.ConfigMapVolumeSource");
 
 static const struct schema_field vsphere_virtual_disk_volume_source_fields[] = {
-	STR("volumePath", 1, REQ), STR("fsType", 2), STR("storagePolicyName", 3), STR("storagePolicyID", 4), END,
+	STR("volumePath", 1, REQ),
+	STR("fsType", 2),
+	STR("storagePolicyName", 3),
+	STR("storagePolicyID", 4),
+	END,
 };
 static SCHEMA(vsphere_virtual_disk_volume_source, "api.core.v1.VsphereVirtualDiskVolumeSource");
 
@@ -229,8 +247,12 @@ static const struct schema_field config_map_projection_fields[] = {
 static SCHEMA(config_map_projection, "api.core.v1.ConfigMapProjection");
 
 static const struct schema_field cluster_trust_bundle_projection_fields[] = {
-	STRP("name", 1),      STRP("signerName", 2), OBJ("labelSelector", 3, &schema_label_selector),
-	BOOLP("optional", 5), STR("path", 4, REQ),   END,
+	STRP("name", 1),
+	STRP("signerName", 2),
+	OBJ("labelSelector", 3, &schema_label_selector),
+	BOOLP("optional", 5),
+	STR("path", 4, REQ),
+	END,
 };
 static SCHEMA(cluster_trust_bundle_projection, "api.core.v1.ClusterTrustBundleProjection");
 
@@ -303,7 +325,7 @@ static SCHEMA(volume_resource_requirements, "api.core.v1.VolumeResourceRequireme
 
 static const struct schema_field persistent_volume_claim_spec_fields[] = {
 	LIST_STR("accessModes", 1, FLAGS(SCHEMA_REQUIRED | SCHEMA_ATOMIC),
-		 ENUM("ReadWriteOnce", "ReadOnlyMany", "ReadWriteMany", "ReadWriteOncePod")),
+	    ENUM("ReadWriteOnce", "ReadOnlyMany", "ReadWriteMany", "ReadWriteOncePod")),
 	OBJ("selector", 4, &schema_label_selector),
 	OBJ("resources", 2, &schema_volume_resource_requirements, REQ),
 	STR("volumeName", 3),
