@@ -109,6 +109,18 @@ static int prepare_all(struct store_state *st)
 	return 0;
 }
 
+/* SQLite would make it readable for all; its -wal and -shm take the mode from it. */
+static int make_private(struct store_disk *disk, const char *path)
+{
+	struct store_file *f = NULL;
+	int rc = disk->ops->open(disk, path, false, &f);
+	if (rc == -ENOENT)
+		rc = disk->ops->open(disk, path, true, &f);
+	if (!rc)
+		disk->ops->close(f);
+	return rc;
+}
+
 int store_state_open(struct store_disk *disk, const char *path, struct store_state **ret, struct store_state_meta *meta,
 		     struct err *err)
 {
@@ -117,7 +129,9 @@ int store_state_open(struct store_disk *disk, const char *path, struct store_sta
 	uint64_t format = 0;
 	st->path = xstrdup(path);
 	st->disk = disk;
-	int rc = state__open_db(disk, path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, 1024, &st->db);
+	int rc = make_private(disk, path);
+	if (!rc)
+		rc = state__open_db(disk, path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, 1024, &st->db);
 	if (!rc)
 		rc = run(st->db, "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA wal_autocheckpoint=0;");
 	if (!rc)

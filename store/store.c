@@ -193,11 +193,12 @@ static void engine_free(struct engine *e)
 /* Closed once everything that was asked for is answered and on disk, and no lane holds anything of ours. */
 void store__maybe_closed(struct engine *e)
 {
-	if (!e->closing || e->writing || e->state_writing || !list_empty(&e->history_reads) || !list_empty(&e->answers))
+	bool stuck = env_timer_active(&e->retry); /* no room on the disk: what waits for it was told so */
+	if (!e->closing || (e->writing && !stuck) || e->state_writing || !list_empty(&e->history_reads) || !list_empty(&e->answers))
 		return;
 	bool queued = !list_empty(&e->waiting) || !list_empty(&e->lazy) || !list_empty(&e->inflight) ||
 		      !list_empty(&e->reads) || raft_has_ready(e->raft);
-	if (!e->failed && (queued || (!writer__clean(e) && !e->state_full)))
+	if (!e->failed && !stuck && (queued || (!writer__clean(e) && !e->state_full)))
 		return;
 	_cleanup_err_ struct err err = ERR_INIT;
 	err_status(&err, ERR_CANCELED, "the store is closing");

@@ -1,0 +1,320 @@
+/* The log on disk: what a crash may leave behind, and what only damage can. */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <sys/stat.h>
+
+#include <cmocka.h>
+
+#include "lib/core/file.h"
+#include "store/log.h"
+#include "tests/support/store/fixture.h"
+
+struct ctx {
+	char dir[64];
+	struct store_log *log;
+	struct store_log_job job;
+	struct faulty_disk disk;
+};
+
+static int setup(void **state)
+{
+	struct ctx *c = NEW(struct ctx);
+	snprintf(c->dir, sizeof(c->dir), "/tmp/mini-log-XXXXXX");
+	assert_non_null(mkdtemp(c->dir));
+	faulty_disk_init(&c->disk);
+	*state = c;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct ctx *c = *state;
+	store_log_close(c->log);
+	free(c->job.buf);
+	rm_rf(c->dir, NULL);
+	free(c);
+	return 0;
+}
+
+static int reopen(struct ctx *c, struct err *err)
+{
+	store_log_close(STEAL(c->log));
+	return store_log_open(&c->disk.disk, c->dir, 0, 0, &c->log, err);
+}
+
+static struct store_log_info info(struct ctx *c)
+{
+	struct store_log_info i;
+	store_log_info(c->log, &i);
+	return i;
+}
+
+/* One batch: entries first .. first+n-1 of this term, `size` bytes each. */
+static int append(struct ctx *c, uint64_t term, uint64_t first, size_t n, size_t size)
+{
+	struct raft_entry entries[64];
+	char *data = xmalloc(size + 1);
+	memset(data, (int)('a' + first % 26), size);
+	for (size_t i = 0; i < n; i++)
+		entries[i] = (struct raft_entry){.term = term, .index = first + i, .len = size, .data = data};
+	struct raft_hard_state hs = {.term = term, .vote = 1, .commit = first - 1};
+	store_log_prepare(c->log, &c->job, entries, n, term != info(c).hard_state.term ? &hs : NULL);
+	store_log_write(&c->job);
+	free(data);
+	return c->job.result;
+}
+
+static void fill(struct ctx *c)
+{
+	assert_int_equal(reopen(c, NULL), 0);
+	store_log_set_ids(c->log, 11, 12);
+	assert_int_equal(append(c, 1, 1, 3, 100), 0);
+	assert_int_equal(append(c, 1, 4, 2, 1000), 0);
+	assert_int_equal(append(c, 2, 6, 5, 50), 0);
+}
+
+static char *segment(struct ctx *c, int seq)
+{
+	return xasprintf("%s/%016x.log", c->dir, seq);
+}
+
+/* Where the bytes of the log end in the first segment. */
+static off_t tail(struct ctx *c)
+{
+	_cleanup_free_ char *path = segment(c, 1);
+	_cleanup_buf_ struct buf b = BUF_INIT;
+	assert_int_equal(file_read(path, 64u << 20, &b, NULL), 0);
+	size_t n = b.len;
+	while (n && !b.data[n - 1])
+		n--;
+	return (off_t)n;
+}
+
+static void poke(struct ctx *c, int seq, off_t at, const void *bytes, size_t n)
+{
+	_cleanup_free_ char *path = segment(c, seq);
+	_cleanup_close_ int fd = open(path, O_RDWR);
+	assert_true(fd >= 0);
+	assert_int_equal(pwrite(fd, bytes, n, at), n);
+}
+
+static void flip(struct ctx *c, int seq, off_t at)
+{
+	_cleanup_free_ char *path = segment(c, seq);
+	_cleanup_close_ int fd = open(path, O_RDWR);
+	char b;
+	assert_int_equal(pread(fd, &b, 1, at), 1);
+	b ^= 4;
+	assert_int_equal(pwrite(fd, &b, 1, at), 1);
+}
+
+static void reads_back(void **state)
+{
+	struct ctx *c = *state;
+	fill(c);
+	assert_int_equal(reopen(c, NULL), 0);
+	struct store_log_info i = info(c);
+	assert_int_equal(i.last, 10);
+	assert_int_equal(i.base, 0);
+	assert_int_equal(i.hard_state.term, 2);
+	assert_int_equal(i.hard_state.commit, 5);
+	assert_int_equal(i.cluster, 11);
+	assert_int_equal(i.member, 12);
+	assert_false(i.torn);
+	struct raft_entry e[16];
+	assert_int_equal(store_log_read(c->log, 3, 7, e, 16), 4);
+	assert_int_equal(e[0].index, 3);
+	assert_int_equal(e[1].len, 1000);
+	assert_memory_equal(e[1].data, "eeee", 4);
+	assert_int_equal(e[3].term, 2);
+	uint64_t term;
+	assert_int_equal(store_log_term(c->log, 5, &term), 0);
+	assert_int_equal(term, 1);
+	assert_int_equal(store_log_term(c->log, 11, &term), -ENOENT);
+}
+
+static void replaces_a_tail(void **state)
+{
+	struct ctx *c = *state;
+	fill(c);
+	assert_int_equal(append(c, 3, 5, 2, 10), 0);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(info(c).last, 6);
+		struct raft_entry e[16];
+		assert_int_equal(store_log_read(c->log, 4, 7, e, 16), 3);
+		assert_int_equal(e[0].term, 1);
+		assert_int_equal(e[1].term, 3);
+		assert_int_equal(e[2].len, 10);
+		assert_int_equal(reopen(c, NULL), 0);
+	}
+}
+
+/* Any prefix of the last batch may have reached the disk; all before it is there. */
+static void torn_anywhere(void **state)
+{
+	struct ctx *c = *state;
+	fill(c);
+	off_t before = tail(c);
+	assert_int_equal(append(c, 2, 11, 3, 333), 0);
+	off_t after = tail(c);
+	_cleanup_free_ char *path = segment(c, 1);
+	_cleanup_buf_ struct buf whole = BUF_INIT;
+	assert_int_equal(file_read(path, 64u << 20, &whole, NULL), 0);
+	char *zeros = xcalloc(1, (size_t)(after - before));
+	for (off_t cut = before + 8; cut < after; cut += 41) {
+		store_log_close(STEAL(c->log));
+		poke(c, 1, before, whole.data + before, (size_t)(after - before));
+		poke(c, 1, cut, zeros, (size_t)(after - cut));
+		_cleanup_free_ char *second = segment(c, 2);
+		unlink(second);
+		assert_int_equal(reopen(c, NULL), 0);
+		struct store_log_info i = info(c);
+		assert_true(i.last >= 10 && i.last < 13);
+		/* what was torn never comes back, whatever is written next */
+		assert_int_equal(append(c, 3, i.last + 1, 1, 333), 0);
+		assert_int_equal(reopen(c, NULL), 0);
+		assert_int_equal(info(c).last, i.last + 1);
+		assert_int_equal(info(c).hard_state.term, 3);
+	}
+	free(zeros);
+}
+
+/* The pages of one batch may arrive in any order: a good frame behind a hole is still a torn write. */
+static void torn_with_a_hole(void **state)
+{
+	struct ctx *c = *state;
+	fill(c);
+	off_t before = tail(c);
+	assert_int_equal(append(c, 2, 11, 4, 5000), 0);
+	char hole[4096] = {0};
+	poke(c, 1, (before + 8191) & ~4095, hole, sizeof(hole));
+	assert_int_equal(reopen(c, NULL), 0);
+	assert_true(info(c).torn);
+	assert_true(info(c).last >= 10 && info(c).last < 14);
+}
+
+static void flip_in_the_middle(void **state)
+{
+	struct ctx *c = *state;
+	fill(c);
+	off_t end = tail(c);
+	assert_int_equal(append(c, 2, 11, 1, 20), 0);
+	store_log_close(STEAL(c->log));
+	unsigned refused = 0, n = 0;
+	for (off_t at = 80; at < end; at += 13, n++) {
+		flip(c, 1, at);
+		_cleanup_err_ struct err err = ERR_INIT;
+		int rc = reopen(c, &err);
+		if (rc) {
+			assert_int_equal(rc, -EUCLEAN);
+			assert_non_null(strstr(err.message, "snapshot"));
+			refused++;
+		} else {
+			assert_int_equal(info(c).last, 11); /* a padding byte: nothing is lost */
+		}
+		store_log_close(STEAL(c->log));
+		flip(c, 1, at);
+	}
+	assert_true(refused > n * 9 / 10);
+	assert_int_equal(reopen(c, NULL), 0);
+}
+
+static void flip_in_a_finished_segment(void **state)
+{
+	struct ctx *c = *state;
+	fill(c);
+	uint64_t next = 11;
+	while (info(c).bytes < 3 * (uint64_t)STORE_LOG_SEGMENT)
+		assert_int_equal(append(c, 2, next++, 1, 1u << 20), 0);
+	assert_int_equal(reopen(c, NULL), 0);
+	assert_int_equal(info(c).last, next - 1);
+	flip(c, 2, 3000000);
+	_cleanup_err_ struct err err = ERR_INIT;
+	assert_int_equal(reopen(c, &err), -EUCLEAN);
+	flip(c, 2, 3000000);
+	flip(c, 2, 20); /* its header */
+	assert_int_equal(reopen(c, NULL), -EUCLEAN);
+	flip(c, 2, 20);
+	assert_int_equal(reopen(c, NULL), 0);
+	uint64_t term;
+	uint64_t base = store_log_drop(c->log, 14, &term);
+	assert_true(base > 10 && base <= 14);
+	assert_int_equal(term, 2);
+	assert_int_equal(reopen(c, NULL), 0);
+	assert_int_equal(info(c).base, base);
+	assert_int_equal(info(c).last, next - 1);
+	assert_int_equal(info(c).hard_state.term, 2);
+	_cleanup_free_ char *gone = segment(c, 3);
+	unlink(gone);
+	if (info(c).bytes > 2 * (uint64_t)STORE_LOG_SEGMENT)
+		assert_int_equal(reopen(c, NULL), -EUCLEAN);
+}
+
+static void newer_format(void **state)
+{
+	struct ctx *c = *state;
+	fill(c);
+	_cleanup_free_ char *path = segment(c, 1);
+	_cleanup_buf_ struct buf b = BUF_INIT;
+	assert_int_equal(file_read(path, 64u << 20, &b, NULL), 0);
+	uint32_t format = 99;
+	memcpy(b.data + 12, &format, 4);
+	uint32_t crc = crc32c(0, b.data + 12, 80 - 12);
+	memcpy(b.data + 8, &crc, 4);
+	poke(c, 1, 0, b.data, 80);
+	_cleanup_err_ struct err err = ERR_INIT;
+	assert_int_equal(reopen(c, &err), -EPROTO);
+	assert_non_null(strstr(err.message, "newer"));
+}
+
+static void begins_anew(void **state)
+{
+	struct ctx *c = *state;
+	fill(c);
+	struct raft_hard_state hs = {.term = 7, .vote = 3, .commit = 500};
+	assert_int_equal(store_log_reset(c->log, 500, 6, &hs, NULL), 0);
+	assert_int_equal(append(c, 7, 501, 2, 10), 0);
+	assert_int_equal(reopen(c, NULL), 0);
+	assert_int_equal(info(c).base, 500);
+	assert_int_equal(info(c).base_term, 6);
+	assert_int_equal(info(c).last, 502);
+	assert_int_equal(info(c).hard_state.vote, 3);
+}
+
+static void no_room_then_room(void **state)
+{
+	struct ctx *c = *state;
+	fill(c);
+	c->disk.full = true;
+	uint64_t next = 11;
+	int rc;
+	while ((rc = append(c, 2, next, 1, 1u << 20)) == 0)
+		next++;
+	assert_int_equal(rc, -ENOSPC);
+	c->disk.full = false;
+	/* the same job again */
+	char *data = xmalloc(1u << 20);
+	memset(data, 'z', 1u << 20);
+	struct raft_entry e = {.term = 2, .index = next, .len = 1u << 20, .data = data};
+	c->job.entries = &e;
+	store_log_write(&c->job);
+	free(data);
+	assert_int_equal(c->job.result, 0);
+	assert_int_equal(reopen(c, NULL), 0);
+	assert_int_equal(info(c).last, next);
+}
+
+#define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(reads_back),       T(replaces_a_tail),    T(torn_anywhere),
+		T(torn_with_a_hole), T(flip_in_the_middle), T(flip_in_a_finished_segment),
+		T(newer_format),     T(begins_anew),        T(no_room_then_room),
+	};
+	cmocka_set_message_output(CM_OUTPUT_TAP);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
