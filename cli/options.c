@@ -74,6 +74,10 @@ int options_parse(int argc, char **argv, struct options *ret, struct err *err)
 			o.reset = true;
 			continue;
 		}
+		if (streq(arg, "--detach")) {
+			o.detach = true;
+			continue;
+		}
 		if (streq(arg, "-v") || streq(arg, "--verbose")) {
 			o.verbose = true;
 			continue;

@@ -1,0 +1,167 @@
+/* minid: the cluster's daemons. `server` is a control plane, `agent` a node, `demo` both in one process on this host. */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/file.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+
+#include "cli/lock.h"
+#include "cli/roles.h"
+#include "lib/core/log.h"
+#include "version.h"
+
+static const char usage[] =
+	"minid runs a Kubernetes-compatible cluster.\n"
+	"\n"
+	"Usage:\n"
+	"  minid demo [flags]      a whole cluster on this host, in one process\n"
+	"  minid server [flags]    a control plane\n"
+	"  minid agent [flags]     a node of the control plane that lives in the same --dir\n"
+	"  minid stop [--dir DIR]  end the minid that runs in DIR, and wait until it has\n"
+	"  minid version\n"
+	"\n"
+	"Flags:\n"
+	"  --dir DIR              all state (default /var/lib/mini)\n"
+	"  --port N               port of the API (default 6443)\n"
+	"  --listen ADDRESS       address of the API (default: demo 127.0.0.1 and the bridge, server 0.0.0.0)\n"
+	"  --node-port N          port of the node's API (default 10250)\n"
+	"  --node-name NAME       default: the host name\n"
+	"  --node-ip ADDRESS      default: demo the bridge's, agent the source of the default route\n"
+	"  --server URL           agent: where the API is (default https://127.0.0.1:PORT)\n"
+	"  --cluster-cidr RANGE   addresses of pods (default 10.244.0.0/16)\n"
+	"  --service-cidr RANGE   addresses of services (default 10.96.0.0/16)\n"
+	"  --detach               return once it is ready, leave it running; it logs to DIR/minid.log\n"
+	"  --reset                forget all state in DIR, undo what is left on the host, and exit\n"
+	"  --log-format FORMAT    text or json\n"
+	"  -v, --verbose          log more\n"
+	"\n"
+	"Examples:\n"
+	"  minid demo --detach && minictl --kubeconfig /var/lib/mini/admin.kubeconfig get nodes\n"
+	"  minid demo --dir /tmp/c1 --port 7443\n"
+	"  minid stop\n";
+
+static int fail(const struct err *err)
+{
+	fprintf(stderr, "minid: %s\n", err->message);
+	return 1;
+}
+
+/* Many pods are many files: take what the hard limit gives. */
+static void raise_limits(void)
+{
+	struct rlimit l;
+	if (getrlimit(RLIMIT_NOFILE, &l) == 0 && l.rlim_cur < l.rlim_max) {
+		l.rlim_cur = l.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &l);
+	}
+}
+
+/* The child goes on; the parent waits for its word ("ready" closes the pipe after one byte) and ends with its fate. */
+static int detach(const struct options *o, int *ret_report, struct err *err)
+{
+	int fds[2];
+	_cleanup_free_ char *log = xasprintf("%s/minid.log", o->dir);
+	if (pipe2(fds, O_CLOEXEC) < 0)
+		return err_errno(err, "pipe");
+	pid_t pid = fork();
+	if (pid < 0)
+		return err_errno(err, "fork");
+	if (pid > 0) {
+		char c = 0;
+		int status = 1;
+		close(fds[1]);
+		ssize_t n = read(fds[0], &c, 1);
+		if (n == 1) {
+			printf("mini is ready: export KUBECONFIG=%s/admin.kubeconfig\n", o->dir);
+			fflush(stdout);
+			_exit(0);
+		}
+		waitpid(pid, &status, 0);
+		fprintf(stderr, "minid: it did not start; its last words are in %s\n", log);
+		_exit(WIFEXITED(status) && WEXITSTATUS(status) ? WEXITSTATUS(status) : 1);
+	}
+	close(fds[0]);
+	setsid();
+	_cleanup_close_ int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	_cleanup_close_ int out = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+	if (null < 0 || out < 0)
+		return err_errno(err, "open %s", log);
+	dup2(null, 0);
+	dup2(out, 1);
+	/* What fails before it is ready is for the terminal too. */
+	*ret_report = fds[1];
+	dup2(out, 2);
+	return 0;
+}
+
+/* A control plane has DIR's server lock, a node its agent lock, a demo both. */
+static int take_locks(enum role role, const struct options *o, struct lock locks[2], struct err *err)
+{
+	int r = role == ROLE_AGENT ? 0 : lock_take(&locks[0], o->dir, "server", err);
+	return r < 0 || role == ROLE_SERVER ? r : lock_take(&locks[1], o->dir, "agent", err);
+}
+
+static int run(enum role role, const struct options *o)
+{
+	struct err err = ERR_INIT;
+	int report = -1;
+	struct lock locks[2] = {{.fd = -1}, {.fd = -1}};
+	if (role_check(role, o, &err) < 0 || take_locks(role, o, locks, &err) < 0)
+		return fail(&err);
+	if (o->reset)
+		return role_reset(o, &err) < 0 ? fail(&err) : 0;
+	if (o->detach && detach(o, &report, &err) < 0)
+		return fail(&err);
+	for (int i = 0; i < 2; i++)
+		if (locks[i].fd >= 0 && lock_sign(&locks[i], &err) < 0)
+			return fail(&err);
+	int r = role_run(role, o, report, &err);
+	if (r < 0)
+		fail(&err);
+	err_done(&err);
+	lock_release(&locks[0]);
+	lock_release(&locks[1]);
+	return r < 0 ? 1 : 0;
+}
+
+int main(int argc, char **argv)
+{
+	static const struct {
+		const char *name;
+		enum role role;
+	} roles[] = {{"demo", ROLE_DEMO}, {"server", ROLE_SERVER}, {"agent", ROLE_AGENT}};
+	const char *verb = argc > 1 ? argv[1] : "";
+	struct options o;
+	struct err err = ERR_INIT;
+	signal(SIGPIPE, SIG_IGN);
+	for (int i = 1; i < argc; i++) {
+		if (streq(argv[i], "--help") || streq(argv[i], "-h") || streq(verb, "help")) {
+			fputs(usage, stdout);
+			return 0;
+		}
+	}
+	if (streq(verb, "version") || streq(verb, "--version")) {
+		printf("minid %s (%s)\n", MINI_VERSION, MINI_COMMIT);
+		return 0;
+	}
+	if (!*verb) {
+		fputs(usage, stderr);
+		return 2;
+	}
+	if (options_parse(argc - 2, argv + 2, &o, &err) < 0) {
+		fail(&err);
+		return 2;
+	}
+	log_set_json(o.log_json);
+	if (o.verbose)
+		log_set_level(LOG_DEBUG);
+	raise_limits();
+	if (streq(verb, "stop"))
+		return lock_stop(o.dir, &err) < 0 ? fail(&err) : 0;
+	for (size_t i = 0; i < ARRAY_LEN(roles); i++)
+		if (streq(verb, roles[i].name))
+			return run(roles[i].role, &o);
+	fprintf(stderr, "minid: unknown command \"%s\"; minid --help lists them\n", verb);
+	return 2;
+}

@@ -1,0 +1,299 @@
+#include "cli/node.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netdb.h>
+#include <sys/socket.h>
+
+#include "cli/certs.h"
+#include "lib/core/file.h"
+#include "lib/core/log.h"
+#include "nodeagent/image/image_api.h"
+#include "nodeagent/nodeagent.h"
+#include "nodeagent/runtime_local.h"
+#include "proxy/proxy.h"
+
+/* The longest that pods together may take to end when the node shuts down. */
+#define SHUT_DOWN_MAX_S 60
+
+/*
+ * Ending, one step after the other, each answered by a callback:
+ *
+ *   shut down:  pods -> agent -> image commands -> runtime -> rules, network, journal undone -> gone
+ *   leave:              agent -> image commands -> runtime -----------------------------------> gone
+ */
+struct node {
+	struct env *env;
+	struct journal *journal;
+	struct network *network;
+	struct client *agent_client, *proxy_client;
+	struct image_store *images;
+	struct image_api *image_api;
+	struct runtime *runtime;
+	struct dataplane *dataplane;
+	struct proxy *proxy;
+	struct nodeagent *agent;
+	bool undo;
+	void (*done)(void *);
+	void *arg;
+};
+
+/* ---- paths ---- */
+
+/* Programs that came with this one: in its own folder, else where `make install` puts them. */
+static char *companion(const char *name, const char *installed)
+{
+	char self[4096];
+	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+	if (n > 0) {
+		self[n] = 0;
+		*strrchr(self, '/') = 0;
+		_cleanup_free_ char *beside = xasprintf("%s/%s", self, name);
+		if (access(beside, X_OK) == 0)
+			return STEAL(beside);
+		return xasprintf("%s/%s", self, installed);
+	}
+	return xstrdup(name);
+}
+
+static char *cgroup_root(const struct options *o)
+{
+	return *o->instance ? xasprintf("/mini-%s/kubepods", o->instance) : xstrdup("/kubepods");
+}
+
+static char *cluster_dns(const char *service_cidr)
+{
+	unsigned a, b, c, d;
+	if (sscanf(service_cidr, "%u.%u.%u.%u/", &a, &b, &c, &d) != 4)
+		return NULL;
+	return xasprintf("%u.%u.%u.%u", a, b, c, d + 10);
+}
+
+/* The /24 of a single node: the first of the cluster's range. A demo is its only node; the controller allocates the same. */
+static char *first_pod_cidr(const char *cluster_cidr)
+{
+	unsigned a, b, c, d, prefix;
+	if (sscanf(cluster_cidr, "%u.%u.%u.%u/%u", &a, &b, &c, &d, &prefix) != 5)
+		return xstrdup(cluster_cidr);
+	return xasprintf("%u.%u.%u.%u/%u", a, b, c, d, MAX(prefix, 24u));
+}
+
+int node_network(struct env *env, const struct options *o, struct journal *j, struct network **ret, struct err *err)
+{
+	_cleanup_free_ char *dir = xasprintf("%s/network", o->dir), *pods = first_pod_cidr(o->cluster_cidr);
+	struct network_config c = {.dir = dir,
+				   .instance = o->instance,
+				   .pod_cidr = pods,
+				   .cluster_cidr = o->cluster_cidr,
+				   .service_cidr = o->service_cidr,
+				   .journal = j};
+	return network_start(env, &c, ret, err);
+}
+
+/* ---- start ---- */
+
+static void ask_proxy(void *ctx, const char *pod_ns, const char *pod_name, const char *pod_ip, void (*done)(void *arg),
+		      void *arg)
+{
+	(void)pod_ns;
+	(void)pod_name;
+	struct node *n = ctx;
+	proxy_when_gone(n->proxy, pod_ip, done, arg);
+}
+
+static int start_images(struct node *n, uv_loop_t *loop, const struct options *o, struct err *err)
+{
+	_cleanup_free_ char *dir = xasprintf("%s/images", o->dir), *run = xasprintf("%s/run", o->dir),
+			    *socket = xasprintf("%s/run/node.sock", o->dir);
+	int r = image_store_open(dir, &n->images, err);
+	if (r == 0)
+		r = mkdir_p(run, 0700, err);
+	if (r < 0)
+		return r;
+	struct image_api_config c = {.store = n->images, .socket_path = socket};
+	return image_api_new(n->env, loop, &c, &n->image_api, err);
+}
+
+static int start_runtime(struct node *n, uv_loop_t *loop, const struct options *o, struct err *err)
+{
+	_cleanup_free_ char *minirun = companion("minirun", "minirun"),
+			    *pause = companion("pause", "../libexec/mini/pause"), *root = cgroup_root(o);
+	struct runtime_local_config c = {
+		.dir = o->dir, .minirun_path = minirun, .pause_path = pause, .images = n->images};
+	return runtime_local_new(n->env, loop, &c, &n->runtime, err);
+}
+
+static int start_proxy(struct node *n, const struct node_config *c, struct err *err)
+{
+	struct dataplane_config dc = {.instance = c->options->instance,
+				      .cluster_cidr = c->options->cluster_cidr,
+				      .service_cidr = c->options->service_cidr,
+				      .bridge = network_bridge(n->network),
+				      .journal = n->journal};
+	int r = dataplane_iptables_new(n->env, &dc, &n->dataplane, err);
+	if (r == 0)
+		r = n->dataplane->ops->start(n->dataplane, err);
+	if (r < 0)
+		return r;
+	n->proxy = proxy_new(n->proxy_client, c->node_name, n->dataplane);
+	proxy_start(n->proxy);
+	return 0;
+}
+
+static int start_agent(struct node *n, uv_loop_t *loop, const struct node_config *c, struct err *err)
+{
+	const char *const names[] = {c->node_name, c->node_ip, "localhost", "127.0.0.1", NULL};
+	struct pki_pair ca = {0}, serving = {0}, client = {0}, proxy = {0};
+	struct tls_context *tls = NULL;
+	_cleanup_free_ char *root = cgroup_root(c->options), *dns = cluster_dns(c->options->service_cidr);
+	int r = certs_node(c->options->dir, c->node_name, names, &ca, &serving, &client, &proxy, err);
+	if (r == 0)
+		r = tls_server_context(serving.cert_pem, serving.key_pem, ca.cert_pem, &tls, err);
+	if (r == 0) {
+		struct nodeagent_config ac = {.node_name = c->node_name,
+					      .node_ip = c->node_ip,
+					      .dir = c->options->dir,
+					      .cgroup_root = root,
+					      .client = n->agent_client,
+					      .runtime = n->runtime,
+					      .network = n->network,
+					      .journal = n->journal,
+					      .cluster_dns = dns,
+					      .ca_pem = ca.cert_pem,
+					      .serving_tls = tls,
+					      .listen_host = c->listen_host,
+					      .listen_port = c->options->node_port,
+					      .endpoints_gone = ask_proxy,
+					      .endpoints_gone_ctx = n};
+		r = nodeagent_new(n->env, loop, &ac, &n->agent, err);
+	}
+	if (r == 0)
+		nodeagent_start(n->agent);
+	tls_context_unref(tls);
+	pki_pair_done(&ca);
+	pki_pair_done(&serving);
+	pki_pair_done(&client);
+	pki_pair_done(&proxy);
+	return r;
+}
+
+static void on_aborted(void *arg)
+{
+	*(bool *)arg = true;
+}
+
+int node_start(struct env *env, uv_loop_t *loop, const struct node_config *c, struct node **ret, struct err *err)
+{
+	struct node *n = NEW(struct node);
+	n->env = env;
+	n->journal = c->journal;
+	n->network = c->network;
+	n->agent_client = c->agent_client;
+	n->proxy_client = c->proxy_client;
+	int r = start_images(n, loop, c->options, err);
+	if (r == 0)
+		r = start_runtime(n, loop, c->options, err);
+	if (r == 0)
+		r = start_proxy(n, c, err);
+	if (r == 0)
+		r = start_agent(n, loop, c, err);
+	if (r < 0) {
+		bool gone = false;
+		n->network = NULL;
+		n->agent_client = n->proxy_client = NULL;
+		node_leave(n, on_aborted, &gone);
+		while (!gone)
+			uv_run(loop, UV_RUN_ONCE);
+		return r;
+	}
+	*ret = n;
+	return 0;
+}
+
+/* ---- end ---- */
+
+static void undo_host(struct node *n)
+{
+	struct err err = ERR_INIT;
+	if (n->dataplane && n->dataplane->ops->cleanup(n->dataplane, &err) < 0)
+		log_error("node", "rules left behind: %s", err.message);
+	if (n->network && network_stop(n->network, &err) < 0)
+		log_error("node", "network left behind: %s", err.message);
+}
+
+static void finish(struct node *n)
+{
+	/* The proxy first: a rule set while cleaning up would stay. */
+	proxy_free(n->proxy);
+	if (n->undo)
+		undo_host(n);
+	if (n->dataplane)
+		n->dataplane->ops->free(n->dataplane);
+	network_free(n->network);
+	image_store_close(n->images);
+	client_free(n->agent_client);
+	client_free(n->proxy_client);
+	void (*done)(void *) = n->done;
+	void *arg = n->arg;
+	free(n);
+	done(arg);
+}
+
+static void on_runtime_closed(void *arg)
+{
+	finish(arg);
+}
+
+static void on_images_closed(void *arg)
+{
+	struct node *n = arg;
+	if (n->runtime)
+		n->runtime->ops->close(n->runtime, on_runtime_closed, n);
+	else
+		finish(n);
+}
+
+static void on_agent_closed(void *arg)
+{
+	struct node *n = arg;
+	if (n->image_api)
+		image_api_close(n->image_api, on_images_closed, n);
+	else
+		on_images_closed(n);
+}
+
+static void close_agent(void *arg)
+{
+	struct node *n = arg;
+	if (n->agent)
+		nodeagent_close(n->agent, on_agent_closed, n);
+	else
+		on_agent_closed(n);
+}
+
+void node_shut_down(struct node *n, void (*done)(void *arg), void *arg)
+{
+	n->undo = true;
+	n->done = done;
+	n->arg = arg;
+	nodeagent_stop_pods(n->agent, SHUT_DOWN_MAX_S, close_agent, n);
+}
+
+void node_leave(struct node *n, void (*done)(void *arg), void *arg)
+{
+	n->done = done;
+	n->arg = arg;
+	close_agent(n);
+}
+
+static int undo_entry(void *arg, enum journal_kind kind, const char *what, const char *value, struct err *err)
+{
+	if (kind == JOURNAL_RULES)
+		return dataplane_iptables_cleanup(err);
+	return network_undo(arg, kind, what, value, err);
+}
+
+int node_undo(struct journal *j, struct err *err)
+{
+	return journal_undo_all(j, undo_entry, NULL, err);
+}

@@ -1,0 +1,313 @@
+#include "cli/roles.h"
+
+#include <errno.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <arpa/inet.h>
+#include <signal.h>
+#include <sys/socket.h>
+
+#include "cli/certs.h"
+#include "cli/node.h"
+#include "cli/server.h"
+#include "lib/client/client_http.h"
+#include "lib/core/env_uv.h"
+#include "lib/core/file.h"
+#include "lib/core/log.h"
+#include "lib/core/metrics.h"
+
+/*
+ * A process of any role:
+ *
+ *   starting --everything up--> running --SIGTERM, SIGINT--> ending: node, then server --> gone
+ *       `------failed: what is up is ended the same way----------^
+ */
+struct process {
+	enum role role;
+	const struct options *options;
+	uv_loop_t loop;
+	struct env *env;
+	uv_signal_t term, interrupt;
+	struct journal *journal;
+	struct network *network; /* until the node has it */
+	struct server *server;
+	struct node *node;
+	char host_name[256], node_ip[64];
+	const char *node_name;
+	int report;
+	bool ending;
+	struct err err; /* why it ended, if not by a signal */
+};
+
+static bool has_node(const struct process *p)
+{
+	return p->role != ROLE_SERVER;
+}
+
+int role_check(enum role role, const struct options *o, struct err *err)
+{
+	(void)o;
+	return role == ROLE_SERVER ? 0 : node_preflight(err);
+}
+
+/* ---- ending ---- */
+
+static void on_server_gone(void *arg)
+{
+	struct process *p = arg;
+	p->server = NULL;
+	uv_close((uv_handle_t *)&p->term, NULL);
+	uv_close((uv_handle_t *)&p->interrupt, NULL);
+}
+
+static void on_node_gone(void *arg)
+{
+	struct process *p = arg;
+	p->node = NULL;
+	if (p->server)
+		server_stop(p->server, on_server_gone, p);
+	else
+		on_server_gone(p);
+}
+
+static void end(struct process *p)
+{
+	if (p->ending)
+		return;
+	p->ending = true;
+	if (p->node && p->role == ROLE_DEMO)
+		node_shut_down(p->node, on_node_gone, p);
+	else if (p->node)
+		node_leave(p->node, on_node_gone, p);
+	else
+		on_node_gone(p);
+}
+
+static void end_with(struct process *p, struct err *err)
+{
+	if (!p->err.code)
+		err_move(&p->err, err);
+	else
+		err_done(err);
+	end(p);
+}
+
+static void on_signal(uv_signal_t *h, int signum)
+{
+	struct process *p = h->data;
+	if (p->ending) {
+		log_info("minid", "still stopping pods");
+		return;
+	}
+	log_info("minid", "stopping signal=%s", strsignal(signum));
+	end(p);
+}
+
+/* ---- starting ---- */
+
+/* The address that the default route would use: no packet is sent for this. */
+static void default_address(char ret[64])
+{
+	struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(9), .sin_addr = {htonl(0xc0000201)}}, self;
+	socklen_t len = sizeof(self);
+	_cleanup_close_ int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	snprintf(ret, 64, "127.0.0.1");
+	if (fd >= 0 && connect(fd, (struct sockaddr *)&to, sizeof(to)) == 0 &&
+	    getsockname(fd, (struct sockaddr *)&self, &len) == 0)
+		inet_ntop(AF_INET, &self.sin_addr, ret, 64);
+}
+
+static void pick_names(struct process *p)
+{
+	if (gethostname(p->host_name, sizeof(p->host_name) - 1) < 0 || !p->host_name[0])
+		snprintf(p->host_name, sizeof(p->host_name), "mini");
+	/* Node names are DNS names: lower case. */
+	for (char *c = p->host_name; *c; c++)
+		if (*c >= 'A' && *c <= 'Z')
+			*c = (char)(*c - 'A' + 'a');
+	p->node_name = p->options->node_name ? p->options->node_name : p->host_name;
+	if (p->options->node_ip)
+		snprintf(p->node_ip, sizeof(p->node_ip), "%s", p->options->node_ip);
+	else if (p->role == ROLE_DEMO)
+		snprintf(p->node_ip, sizeof(p->node_ip), "%s", network_gateway(p->network));
+	else
+		default_address(p->node_ip);
+}
+
+static void tell_ready(struct process *p)
+{
+	const struct options *o = p->options;
+	if (p->report >= 0) {
+		ssize_t n = write(p->report, "r", 1);
+		(void)n;
+		close(p->report);
+		p->report = -1;
+	}
+	printf("mini is ready: %s, KUBECONFIG=%s/admin.kubeconfig\n",
+	       p->role == ROLE_AGENT ? "the node runs" : "the API answers on port", o->dir);
+	fflush(stdout);
+}
+
+static int start_node(struct process *p, struct client *agent, struct client *proxy, struct err *err)
+{
+	struct node_config c = {.options = p->options,
+				.journal = p->journal,
+				.network = p->network,
+				.agent_client = agent,
+				.proxy_client = proxy,
+				.node_name = p->node_name,
+				.node_ip = p->node_ip,
+				.listen_host = p->role == ROLE_DEMO ? p->node_ip : "0.0.0.0"};
+	int r = node_start(p->env, &p->loop, &c, &p->node, err);
+	if (r < 0) {
+		client_free(agent);
+		client_free(proxy);
+		return r;
+	}
+	p->network = NULL;
+	return 0;
+}
+
+static void on_server_ready(void *arg, const struct err *err)
+{
+	struct process *p = arg;
+	static const char *const nodes[] = {"system:nodes", NULL}, *const none[] = {NULL};
+	struct err e = ERR_INIT;
+	if (err->code) {
+		err_copy(&e, err);
+		end_with(p, &e);
+		return;
+	}
+	if (p->role == ROLE_DEMO && !p->ending) {
+		_cleanup_free_ char *user = xasprintf("system:node:%s", p->node_name);
+		if (start_node(p, server_client(p->server, user, nodes), server_client(p->server, "system:kube-proxy", none),
+			       &e) < 0) {
+			end_with(p, &e);
+			return;
+		}
+	}
+	tell_ready(p);
+}
+
+static int start_server(struct process *p, struct err *err)
+{
+	const char *listen[3] = {0}, *names[4] = {0};
+	if (p->options->listen)
+		listen[0] = p->options->listen;
+	else if (p->role == ROLE_DEMO) {
+		listen[0] = "127.0.0.1";
+		listen[1] = p->node_ip;
+	} else
+		listen[0] = "0.0.0.0";
+	names[0] = p->node_ip;
+	names[1] = p->node_name;
+	struct server_config c = {.options = p->options,
+				  .listen = listen,
+				  .names = names,
+				  .advertise_ip = p->node_ip,
+				  .identity = p->host_name,
+				  .kubeconfig_host = "127.0.0.1"};
+	return server_start(p->env, &p->loop, &c, on_server_ready, p, &p->server, err);
+}
+
+/* An agent of its own speaks to the API over TLS, as system:node:NAME. */
+static int remote_client(struct process *p, const struct pki_pair *ca, const struct pki_pair *cert, struct client **ret,
+			 struct err *err)
+{
+	_cleanup_free_ char *url = p->options->server ? xstrdup(p->options->server)
+						      : xasprintf("https://127.0.0.1:%u", p->options->port);
+	struct kubeconfig k = {
+		.server = url, .ca_pem = ca->cert_pem, .cert_pem = cert->cert_pem, .key_pem = cert->key_pem};
+	return client_http_new(p->env, &p->loop, &k, "minid-agent", ret, err);
+}
+
+static int start_agent(struct process *p, struct err *err)
+{
+	const char *const names[] = {p->node_name, p->node_ip, "localhost", "127.0.0.1", NULL};
+	struct pki_pair ca = {0}, serving = {0}, node = {0}, proxy = {0};
+	struct client *agent_client = NULL, *proxy_client = NULL;
+	int r = certs_node(p->options->dir, p->node_name, names, &ca, &serving, &node, &proxy, err);
+	if (r == 0)
+		r = remote_client(p, &ca, &node, &agent_client, err);
+	if (r == 0)
+		r = remote_client(p, &ca, &proxy, &proxy_client, err);
+	pki_pair_done(&ca);
+	pki_pair_done(&serving);
+	pki_pair_done(&node);
+	pki_pair_done(&proxy);
+	if (r < 0) {
+		client_free(agent_client);
+		return r;
+	}
+	r = start_node(p, agent_client, proxy_client, err);
+	if (r == 0)
+		tell_ready(p);
+	return r;
+}
+
+static int start(struct process *p, struct err *err)
+{
+	_cleanup_free_ char *journal = xasprintf("%s/host.journal", p->options->dir);
+	int r = 0;
+	if (has_node(p)) {
+		r = journal_open(journal, &p->journal, err);
+		if (r == 0)
+			r = node_network(p->env, p->options, p->journal, &p->network, err);
+	}
+	if (r < 0)
+		return r;
+	pick_names(p);
+	return p->role == ROLE_AGENT ? start_agent(p, err) : start_server(p, err);
+}
+
+static void undo_host(struct process *p)
+{
+	struct err err = ERR_INIT;
+	if (p->network) {
+		network_stop(p->network, NULL);
+		network_free(p->network);
+		p->network = NULL;
+	}
+	if (p->journal && p->role == ROLE_DEMO && node_undo(p->journal, &err) < 0)
+		log_error("minid", "left behind on this host: %s", err.message);
+	err_done(&err);
+}
+
+int role_run(enum role role, const struct options *o, int report, struct err *err)
+{
+	struct process *p = NEW(struct process);
+	p->role = role;
+	p->options = o;
+	p->report = report;
+	uv_loop_init(&p->loop);
+	p->env = env_uv_new(&p->loop);
+	metrics_add_process();
+	uv_signal_init(&p->loop, &p->term);
+	uv_signal_init(&p->loop, &p->interrupt);
+	p->term.data = p->interrupt.data = p;
+	uv_signal_start(&p->term, on_signal, SIGTERM);
+	uv_signal_start(&p->interrupt, on_signal, SIGINT);
+	struct err e = ERR_INIT;
+	if (start(p, &e) < 0)
+		end_with(p, &e);
+	uv_run(&p->loop, UV_RUN_DEFAULT);
+	undo_host(p);
+	journal_close(p->journal);
+	env_uv_free(p->env);
+	uv_loop_close(&p->loop);
+	int r = err_move(err, &p->err);
+	free(p);
+	return r;
+}
+
+int role_reset(const struct options *o, struct err *err)
+{
+	struct journal *j;
+	_cleanup_free_ char *path = xasprintf("%s/host.journal", o->dir);
+	int r = journal_open(path, &j, err);
+	if (r < 0)
+		return r;
+	r = node_reset(o, j, err);
+	journal_close(j);
+	return r < 0 ? r : rm_rf(o->dir, err);
+}

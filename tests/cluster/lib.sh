@@ -1,0 +1,120 @@
+# For cluster tests: a host of the test's own, helpers to run mini in it, and TAP.
+#
+# Source this first. It runs the script again inside new network, mount and pid namespaces, so that service and pod
+# addresses exist only there, the real host's firewall stays untouched, and leftovers show. cgroups are the host's: each
+# test's are named after its directory and are checked to be gone at the end.
+set -u
+if [ -z "${MINI_TEST_HOST:-}" ]; then
+	if [ "$(id -u)" != 0 ]; then
+		echo "ok 1 - $(basename "$0") # SKIP cluster tests need root"
+		exit 0
+	fi
+	export MINI_TEST_HOST=1
+	exec unshare --mount --net --pid --fork --kill-child --mount-proc bash "$0" "$@"
+fi
+
+cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit 1
+TOP=$PWD
+B=${B:-build}
+MINID=$TOP/$B/minid MINICTL=$TOP/$B/minictl MINIRUN=$TOP/$B/minirun
+export MINICTL
+ip link set lo up
+# What is mounted in here stays in here, and a fresh /run holds what tools leave (xtables.lock).
+mount --make-rprivate /
+mount -t tmpfs tmpfs /run
+WORK=$(mktemp -d /tmp/mini-test-XXXXXX)
+DIR=$WORK/mini
+export KUBECONFIG=$DIR/admin.kubeconfig
+TAP_N=0 TAP_BAD=0
+
+ok() { TAP_N=$((TAP_N + 1)); echo "ok $TAP_N - $*"; }
+not_ok() {
+	TAP_N=$((TAP_N + 1)) TAP_BAD=$((TAP_BAD + 1))
+	echo "not ok $TAP_N - $*"
+}
+skip_test() { TAP_N=$((TAP_N + 1)); echo "ok $TAP_N - $1 # SKIP $2"; }
+# check NAME COMMAND...: passes when the command succeeds; its output is shown when not.
+check() {
+	local name=$1 out
+	shift
+	if out=$("$@" 2>&1); then ok "$name"; else
+		not_ok "$name"
+		echo "# command: $*"
+		echo "$out" | sed 's/^/# /' | tail -n 25
+	fi
+}
+# expect NAME PATTERN COMMAND...: the command's output (both streams) matches the extended regex.
+expect() {
+	local name=$1 pattern=$2 out
+	shift 2
+	out=$("$@" 2>&1)
+	if grep -qE -- "$pattern" <<<"$out"; then ok "$name"; else
+		not_ok "$name"
+		echo "# wanted: $pattern"
+		echo "# command: $*"
+		echo "$out" | sed 's/^/# got: /' | head -n 25
+	fi
+}
+# fails NAME PATTERN COMMAND...: the command fails, and says so.
+fails() {
+	local name=$1 pattern=$2 out
+	shift 2
+	if out=$("$@" 2>&1); then
+		not_ok "$name: it succeeded"
+		echo "$out" | sed 's/^/# /' | head -n 10
+	elif grep -qE -- "$pattern" <<<"$out"; then ok "$name"; else
+		not_ok "$name"
+		echo "# wanted: $pattern"
+		echo "$out" | sed 's/^/# got: /' | head -n 10
+	fi
+}
+
+k() { "$MINICTL" "$@"; }
+# eventually SECONDS COMMAND...: true once the command is. For states that no watch announces; prefer `k wait` and `k get -w`.
+eventually() {
+	local end=$((SECONDS + $1))
+	shift
+	until "$@" >/dev/null 2>&1; do
+		[ $SECONDS -lt $end ] || return 1
+		busybox usleep 50000
+	done
+}
+start_demo() {
+	"$MINID" demo --dir "$DIR" --detach "$@" >"$WORK/start.out" 2>&1 || { cat "$WORK/start.out" "$DIR/minid.log"; return 1; }
+}
+minid_pid() { cut -d' ' -f1 "$DIR/server.lock"; }
+stop_demo() { "$MINID" stop --dir "$DIR"; }
+demo_image() { "$TOP/manifests/demo/image/build.sh" --dir "$DIR" >/dev/null; }
+
+# The id that names what DIR's minid makes in spaces the kernel shares.
+no_leftovers() {
+	local bad=0 left
+	left=$(ip -o link | grep -E 'mini|veth' || true)
+	[ -z "$left" ] || { echo "links: $left"; bad=1; }
+	left=$(iptables-save 2>/dev/null | grep KUBE || true)
+	[ -z "$left" ] || { echo "rules: $left"; bad=1; }
+	left=$(ip route show | grep -E '10\.(96|244)\.' || true)
+	[ -z "$left" ] || { echo "routes: $left"; bad=1; }
+	left=$(grep -F "$DIR" /proc/self/mounts || true)
+	[ -z "$left" ] || { echo "mounts: $left"; bad=1; }
+	left=$(find /sys/fs/cgroup -maxdepth 3 -path '*mini-*' -newer "$WORK" -type d 2>/dev/null | head -3)
+	[ -z "$left" ] || { echo "cgroups: $left"; bad=1; }
+	# the pid namespace is the test's own: every mini process in it is one of ours
+	left=$(ps -eo pid,comm,args | grep -E ' (minid|minirun|pause) ' | grep -v grep || true)
+	[ -z "$left" ] || { echo "processes: $left"; bad=1; }
+	return $bad
+}
+
+finish() {
+	local rc=$?
+	if [ -e "$DIR/server.lock" ]; then
+		stop_demo >/dev/null 2>&1
+		"$MINID" demo --reset --dir "$DIR" >/dev/null 2>&1
+	fi
+	[ "$TAP_BAD" = 0 ] || { echo "# last lines of minid.log:"; tail -n 30 "$DIR/minid.log" 2>/dev/null | sed 's/^/# /'; }
+	rm -rf "$WORK"
+	echo "1..$TAP_N"
+	[ "$TAP_BAD" = 0 ] && [ "$TAP_N" -gt 0 ] && [ $rc = 0 ]
+	exit
+}
+trap finish EXIT
