@@ -143,6 +143,34 @@ static void check_resource_list(const json_t *list, struct at where, struct err 
 	}
 }
 
+/* Resources of others' naming are whole things: none is promised twice. */
+static bool may_overcommit(const char *name)
+{
+	return strchr(name, '/') ? str_starts(name, "kubernetes.io/") : !str_starts(name, "hugepages-");
+}
+
+static void check_request(const json_t *requests, const json_t *limits, const char *name, const char *path,
+			  struct err *err)
+{
+	struct quantity request, limit;
+	char request_text[64], limit_text[64], why[400];
+	bool loose = may_overcommit(name);
+
+	if (!get_quantity(requests, name, &request, request_text))
+		return;
+	if (!get_quantity(limits, name, &limit, limit_text)) {
+		if (!loose)
+			fault_required(err, at(path, "limits"), "Limit must be set for non overcommitable resources");
+		return;
+	}
+	int cmp = quantity_cmp(&request, &limit);
+	if (loose ? cmp <= 0 : cmp == 0)
+		return;
+	snprintf(why, sizeof(why), "must be %s to %.200s limit of %s", loose ? "less than or equal" : "equal", name,
+		 limit_text);
+	fault_invalid(err, at(path, "requests"), request_text, why);
+}
+
 void resources__check(const json_t *obj, _unused_ const json_t *old, const char *path, struct err *err)
 {
 	const json_t *limits = json_object_get(obj, "limits"), *requests = json_object_get(obj, "requests");
@@ -151,18 +179,7 @@ void resources__check(const json_t *obj, _unused_ const json_t *old, const char 
 
 	check_resource_list(limits, at(path, "limits"), err);
 	check_resource_list(requests, at(path, "requests"), err);
-	json_object_foreach((json_t *)requests, name, v)
-	{
-		struct quantity request, limit;
-		char request_text[64], limit_text[64], why[400];
-
-		if (!get_quantity(requests, name, &request, request_text) ||
-		    !get_quantity(limits, name, &limit, limit_text))
-			continue;
-		snprintf(why, sizeof(why), "must be less than or equal to %.200s limit of %s", name, limit_text);
-		if (quantity_cmp(&request, &limit) > 0)
-			fault_invalid(err, at(path, "requests"), request_text, why);
-	}
+	json_object_foreach((json_t *)requests, name, v) check_request(requests, limits, name, path, err);
 }
 
 /* ---- the container ---- */

@@ -28,10 +28,10 @@ static void check_host_ports(const json_t *c, const char *path, struct err *err)
 	json_array_foreach(json_object_get(c, "ports"), i, p)
 	{
 		int64_t host = json_get_int(p, "hostPort", 0);
-		if (host != json_get_int(p, "containerPort", 0))
-			fault_invalid_int(err, at(path, "ports[%zu].containerPort", i),
-					  json_get_int(p, "containerPort", 0),
-					  "must match `hostPort` when `hostNetwork` is true");
+		/* a template may leave it out: its pods get it by default */
+		if (host && host != json_get_int(p, "containerPort", 0))
+			fault_invalid_int(err, at(path, "ports[%zu].hostPort", i), host,
+					  "must match `containerPort` when `hostNetwork` is true");
 	}
 }
 

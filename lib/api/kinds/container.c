@@ -5,10 +5,10 @@
 /* clang-format off */
 
 static const struct schema_field container_port_fields[] = {
-	STR("name", 1, IS(PORT_NAME)),
-	I32("hostPort", 2, BETWEEN(0, 65535)),
-	I32("containerPort", 3, REQ, IS(PORT_NUMBER)),
-	STR("protocol", 4, DFLT_STR("TCP"), ENUM("TCP", "UDP", "SCTP")),
+	STR("name", 1, IS(PORT_NAME), DOC("Name that services and probes may use for it.")),
+	I32("hostPort", 2, BETWEEN(0, 65535), DOC("Port of the node that leads to it.")),
+	I32("containerPort", 3, REQ, IS(PORT_NUMBER), DOC("Port in the pod.")),
+	STR("protocol", 4, DFLT_STR("TCP"), ENUM("TCP", "UDP", "SCTP"), DOC("TCP, UDP or SCTP.")),
 	STR("hostIP", 5),
 	END,
 };
@@ -62,9 +62,9 @@ static const struct schema_field env_var_source_fields[] = {
 static SCHEMA(env_var_source, "api.core.v1.EnvVarSource", .check = container__check_env_source);
 
 static const struct schema_field env_var_fields[] = {
-	STR("name", 1, REQ, IS(ENV_NAME)),
-	STR("value", 2),
-	OBJ("valueFrom", 3, &schema_env_var_source),
+	STR("name", 1, REQ, IS(ENV_NAME), DOC("Name of the variable.")),
+	STR("value", 2, DOC("Its value; $(NAME) is replaced by earlier variables.")),
+	OBJ("valueFrom", 3, &schema_env_var_source, DOC("Where the value comes from instead.")),
 	END,
 };
 static SCHEMA(env_var, "api.core.v1.EnvVar", .check = container__check_env);
@@ -77,8 +77,8 @@ static const struct schema_field resource_claim_fields[] = {
 static SCHEMA(resource_claim, "api.core.v1.ResourceClaim");
 
 static const struct schema_field resource_requirements_fields[] = {
-	MAP_QTY("limits", 1),
-	MAP_QTY("requests", 2),
+	MAP_QTY("limits", 1, DOC("The most it may use.")),
+	MAP_QTY("requests", 2, DOC("What is set aside for it.")),
 	LIST_OBJ("claims", 3, &schema_resource_claim, FLAGS(SCHEMA_LIST_MAP), .keys = "name"),
 	END,
 };
@@ -92,11 +92,11 @@ static const struct schema_field container_resize_policy_fields[] = {
 static SCHEMA(container_resize_policy, "api.core.v1.ContainerResizePolicy");
 
 static const struct schema_field volume_mount_fields[] = {
-	STR("name", 1, REQ),
-	BOOL("readOnly", 2),
+	STR("name", 1, REQ, DOC("Which volume.")),
+	BOOL("readOnly", 2, DOC("Whether it may only be read.")),
 	STRP("recursiveReadOnly", 7, ENUM("Disabled", "IfPossible", "Enabled")),
-	STR("mountPath", 3, REQ),
-	STR("subPath", 4),
+	STR("mountPath", 3, REQ, DOC("Where in the container.")),
+	STR("subPath", 4, DOC("Which part of the volume.")),
 	STRP("mountPropagation", 5, ENUM("None", "HostToContainer", "Bidirectional")),
 	STR("subPathExpr", 6),
 	END,
@@ -124,10 +124,10 @@ static const struct schema_field http_header_fields[] = {
 static SCHEMA(http_header, "api.core.v1.HTTPHeader");
 
 static const struct schema_field http_get_action_fields[] = {
-	STR("path", 1, DFLT_STR("/")),
-	INT_OR_STR("port", 2, REQ, IS(PORT_NUMBER)),
-	STR("host", 3),
-	STR("scheme", 4, DFLT_STR("HTTP"), ENUM("HTTP", "HTTPS")),
+	STR("path", 1, DFLT_STR("/"), DOC("Path to ask for.")),
+	INT_OR_STR("port", 2, REQ, IS(PORT_NUMBER), DOC("Number or name of the port.")),
+	STR("host", 3, DOC("Instead of the address of the pod.")),
+	STR("scheme", 4, DFLT_STR("HTTP"), ENUM("HTTP", "HTTPS"), DOC("HTTP or HTTPS.")),
 	LIST_OBJ("httpHeaders", 5, &schema_http_header, ATOMIC),
 	END,
 };
@@ -148,25 +148,26 @@ static const struct schema_field grpc_action_fields[] = {
 static SCHEMA(grpc_action, "api.core.v1.GRPCAction");
 
 static const struct schema_field probe_handler_fields[] = {
-	OBJ("exec", 1, &schema_exec_action),
-	OBJ("httpGet", 2, &schema_http_get_action),
-	OBJ("tcpSocket", 3, &schema_tcp_socket_action),
-	OBJ("grpc", 4, &schema_grpc_action),
+	OBJ("exec", 1, &schema_exec_action, DOC("Run a command in the container; 0 is good.")),
+	OBJ("httpGet", 2, &schema_http_get_action, DOC("Ask by HTTP; 200 to 399 is good.")),
+	OBJ("tcpSocket", 3, &schema_tcp_socket_action, DOC("Open a connection.")),
+	OBJ("grpc", 4, &schema_grpc_action, DOC("Ask the gRPC health service.")),
 	END,
 };
 static SCHEMA(probe_handler, "api.core.v1.ProbeHandler");
 
 static const struct schema_field probe_fields[] = {
 	INLINE("handler", 1, &schema_probe_handler),
-	I32("initialDelaySeconds", 2, AT_LEAST(0)),
-	I32("timeoutSeconds", 3, DFLT("1"), AT_LEAST(0)),
-	I32("periodSeconds", 4, DFLT("10"), AT_LEAST(0)),
-	I32("successThreshold", 5, DFLT("1"), AT_LEAST(0)),
-	I32("failureThreshold", 6, DFLT("3"), AT_LEAST(0)),
+	I32("initialDelaySeconds", 2, AT_LEAST(0), DOC("Seconds to wait before the first try.")),
+	I32("timeoutSeconds", 3, DFLT("1"), AT_LEAST(0), DOC("Seconds a try may take.")),
+	I32("periodSeconds", 4, DFLT("10"), AT_LEAST(0), DOC("Seconds between tries.")),
+	I32("successThreshold", 5, DFLT("1"), AT_LEAST(0), DOC("Successes in a row that make it good.")),
+	I32("failureThreshold", 6, DFLT("3"), AT_LEAST(0), DOC("Failures in a row that make it bad.")),
 	I64P("terminationGracePeriodSeconds", 7, AT_LEAST(1)),
 	END,
 };
-static SCHEMA(probe, "api.core.v1.Probe", .check = container__check_probe);
+static SCHEMA(probe, "api.core.v1.Probe", .doc = "A question asked of a container again and again.",
+	      .check = container__check_probe);
 
 static const struct schema_field sleep_action_fields[] = {
 	I64("seconds", 1, AT_LEAST(0)),
@@ -247,33 +248,39 @@ static const struct schema_field security_context_fields[] = {
 static SCHEMA(security_context, "api.core.v1.SecurityContext", .check = container__check_security);
 
 static const struct schema_field container_fields[] = {
-	STR("name", 1, REQ, IS(DNS_LABEL)),
-	STR("image", 2),
-	LIST_STR("command", 3, ATOMIC),
-	LIST_STR("args", 4, ATOMIC),
-	STR("workingDir", 5),
-	LIST_OBJ("ports", 6, &schema_container_port, FLAGS(SCHEMA_MERGE), .merge_key = "containerPort"),
-	LIST_OBJ("envFrom", 19, &schema_env_from_source, ATOMIC),
-	LIST_OBJ("env", 7, &schema_env_var, FLAGS(SCHEMA_MERGE), .merge_key = "name"),
-	OBJ("resources", 8, &schema_resource_requirements, DFLT("{}")),
+	STR("name", 1, REQ, IS(DNS_LABEL), DOC("Unique in the pod; cannot change.")),
+	STR("image", 2, DOC("What to run.")),
+	LIST_STR("command", 3, ATOMIC, DOC("Replaces the image's entrypoint.")),
+	LIST_STR("args", 4, ATOMIC, DOC("Replaces the image's arguments.")),
+	STR("workingDir", 5, DOC("Where it starts.")),
+	LIST_OBJ("ports", 6, &schema_container_port, FLAGS(SCHEMA_MERGE), .merge_key = "containerPort",
+	    DOC("Ports it listens on; for information, and for host ports.")),
+	LIST_OBJ("envFrom", 19, &schema_env_from_source, ATOMIC, DOC("Whole config maps and secrets as environment.")),
+	LIST_OBJ("env", 7, &schema_env_var, FLAGS(SCHEMA_MERGE), .merge_key = "name", DOC("Environment variables.")),
+	OBJ("resources", 8, &schema_resource_requirements, DFLT("{}"), DOC("What it needs and what it may use.")),
 	LIST_OBJ("resizePolicy", 23, &schema_container_resize_policy, ATOMIC),
 	STRP("restartPolicy", 24, ENUM("Always")),
-	LIST_OBJ("volumeMounts", 9, &schema_volume_mount, FLAGS(SCHEMA_MERGE), .merge_key = "mountPath"),
+	LIST_OBJ("volumeMounts", 9, &schema_volume_mount, FLAGS(SCHEMA_MERGE), .merge_key = "mountPath",
+	    DOC("Which of the pod's volumes it sees, and where.")),
 	LIST_OBJ("volumeDevices", 21, &schema_volume_device, KEYED("devicePath")),
-	OBJ("livenessProbe", 10, &schema_probe),
-	OBJ("readinessProbe", 11, &schema_probe),
-	OBJ("startupProbe", 22, &schema_probe),
-	OBJ("lifecycle", 12, &schema_lifecycle),
-	STR("terminationMessagePath", 13, DFLT_STR("/dev/termination-log")),
-	STR("terminationMessagePolicy", 20, DFLT_STR("File"), ENUM("File", "FallbackToLogsOnError")),
-	STR("imagePullPolicy", 14, ENUM("Always", "IfNotPresent", "Never")),
-	OBJ("securityContext", 15, &schema_security_context),
-	BOOL("stdin", 16),
+	OBJ("livenessProbe", 10, &schema_probe, DOC("When it fails, the container is restarted.")),
+	OBJ("readinessProbe", 11, &schema_probe, DOC("While it fails, services send nothing here.")),
+	OBJ("startupProbe", 22, &schema_probe, DOC("Until it succeeds, the other probes wait.")),
+	OBJ("lifecycle", 12, &schema_lifecycle, DOC("What to do right after the start and right before the end.")),
+	STR("terminationMessagePath", 13, DFLT_STR("/dev/termination-log"),
+	    DOC("File whose content becomes the last message.")),
+	STR("terminationMessagePolicy", 20, DFLT_STR("File"), ENUM("File", "FallbackToLogsOnError"),
+	    DOC("Where the last message is taken from.")),
+	STR("imagePullPolicy", 14, ENUM("Always", "IfNotPresent", "Never"),
+	    DOC("When the image is fetched: Always, IfNotPresent or Never.")),
+	OBJ("securityContext", 15, &schema_security_context, DOC("User and rights; wins over those of the pod.")),
+	BOOL("stdin", 16, DOC("Keep standard input open.")),
 	BOOL("stdinOnce", 17),
-	BOOL("tty", 18),
+	BOOL("tty", 18, DOC("Give it a terminal.")),
 	END,
 };
-SCHEMA(container, "api.core.v1.Container", .dflt = container__default, .check = container__check);
+SCHEMA(container, "api.core.v1.Container", .doc = "One process tree of a pod, made from an image.",
+       .dflt = container__default, .check = container__check);
 
 static const struct schema_field ephemeral_container_common_fields[] = {
 	STR("name", 1, REQ, IS(DNS_LABEL)),

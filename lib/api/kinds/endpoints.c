@@ -35,7 +35,7 @@ static const struct schema_field endpoints_fields[] = {
 	LIST_OBJ("subsets", 2, &schema_endpoint_subset, ATOMIC),
 	END,
 };
-SCHEMA(endpoints, "api.core.v1.Endpoints");
+SCHEMA(endpoints, "api.core.v1.Endpoints", .doc = "Addresses behind a service, in one object.");
 
 static const struct schema_field endpoint_conditions_fields[] = {
 	BOOLP("ready", 1),
@@ -86,4 +86,5 @@ static const struct schema_field endpoint_slice_fields[] = {
 	LIST_OBJ("ports", 3, &schema_slice_port, ATOMIC),
 	END,
 };
-SCHEMA(endpoint_slice, "api.discovery.v1.EndpointSlice", .check = endpoint_slice__check);
+SCHEMA(endpoint_slice, "api.discovery.v1.EndpointSlice", .doc = "Addresses behind a service, a part of them.",
+       .check = endpoint_slice__check);

@@ -36,4 +36,4 @@ static const struct schema_field event_fields[] = {
 	STR("reportingInstance", 15, DFLT_STR("")),
 	END,
 };
-SCHEMA(event, "api.core.v1.Event", .check = event__check);
+SCHEMA(event, "api.core.v1.Event", .doc = "A report of something that happened.", .check = event__check);

@@ -5,11 +5,11 @@
 /* clang-format off */
 
 static const struct schema_field lease_spec_fields[] = {
-	STRP("holderIdentity", 1),
-	I32P("leaseDurationSeconds", 2),
-	MICRO_TIME("acquireTime", 3),
-	MICRO_TIME("renewTime", 4),
-	I32P("leaseTransitions", 5),
+	STRP("holderIdentity", 1, DOC("Who holds it.")),
+	I32P("leaseDurationSeconds", 2, DOC("Seconds after the last renewal when others may take it.")),
+	MICRO_TIME("acquireTime", 3, DOC("When its holder got it.")),
+	MICRO_TIME("renewTime", 4, DOC("When it was renewed last.")),
+	I32P("leaseTransitions", 5, DOC("How often it changed hands.")),
 	STRP("strategy", 6),
 	STRP("preferredHolder", 7),
 	END,
@@ -21,4 +21,4 @@ static const struct schema_field lease_fields[] = {
 	OBJ("spec", 2, &schema_lease_spec),
 	END,
 };
-SCHEMA(lease, "api.coordination.v1.Lease");
+SCHEMA(lease, "api.coordination.v1.Lease", .doc = "A claim on a role, renewed by its holder.");

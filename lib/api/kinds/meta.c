@@ -28,24 +28,26 @@ static const struct schema_field managed_fields_entry_fields[] = {
 static SCHEMA(managed_fields_entry, "apimachinery.pkg.apis.meta.v1.ManagedFieldsEntry");
 
 static const struct schema_field object_meta_fields[] = {
-	STR("name", 1),
-	STR("generateName", 2),
-	STR("namespace", 3),
+	STR("name", 1, DOC("Unique among its kind, in its namespace if it has one; cannot change.")),
+	STR("generateName", 2, DOC("The beginning of a name that the server completes, where no name is given.")),
+	STR("namespace", 3, DOC("The room the name is unique in; cannot change.")),
 	STR("selfLink", 4),
-	STR("uid", 5),
-	STR("resourceVersion", 6),
-	I64("generation", 7),
-	TIME("creationTimestamp", 8),
-	TIME("deletionTimestamp", 9),
-	I64P("deletionGracePeriodSeconds", 10),
-	MAP_STR("labels", 11),
-	MAP_STR("annotations", 12),
-	LIST_OBJ("ownerReferences", 13, &schema_owner_reference, KEYED("uid")),
-	LIST_STR("finalizers", 14, FLAGS(SCHEMA_MERGE | SCHEMA_SET)),
-	LIST_OBJ("managedFields", 17, &schema_managed_fields_entry, ATOMIC),
+	STR("uid", 5, DOC("Unique in time and space; set by the server.")),
+	STR("resourceVersion", 6, DOC("Changes with every write; send it back to be told of conflicts.")),
+	I64("generation", 7, DOC("Counts changes of the wish; set by the server.")),
+	TIME("creationTimestamp", 8, DOC("When the object was made; set by the server.")),
+	TIME("deletionTimestamp", 9,
+	    DOC("When the object will be gone; set by the server once deletion is asked for.")),
+	I64P("deletionGracePeriodSeconds", 10, DOC("Seconds it may take to end in good order.")),
+	MAP_STR("labels", 11, DOC("Names and values to choose objects by.")),
+	MAP_STR("annotations", 12, DOC("Names and values for tools; never chosen by.")),
+	LIST_OBJ("ownerReferences", 13, &schema_owner_reference, KEYED("uid"),
+	    DOC("Objects this one belongs to; it goes when they are all gone.")),
+	LIST_STR("finalizers", 14, FLAGS(SCHEMA_MERGE | SCHEMA_SET), DOC("Who must agree before the object goes.")),
+	LIST_OBJ("managedFields", 17, &schema_managed_fields_entry, ATOMIC, DOC("Who set which field.")),
 	END,
 };
-SCHEMA(object_meta, "apimachinery.pkg.apis.meta.v1.ObjectMeta");
+SCHEMA(object_meta, "apimachinery.pkg.apis.meta.v1.ObjectMeta", .doc = "What every object carries.");
 
 static const struct schema_field label_selector_requirement_fields[] = {
 	STR("key", 1, REQ, IS(QUALIFIED_NAME)),
@@ -56,11 +58,13 @@ static const struct schema_field label_selector_requirement_fields[] = {
 SCHEMA(label_selector_requirement, "apimachinery.pkg.apis.meta.v1.LabelSelectorRequirement");
 
 static const struct schema_field label_selector_fields[] = {
-	MAP_STR("matchLabels", 1),
-	LIST_OBJ("matchExpressions", 2, &schema_label_selector_requirement, ATOMIC),
+	MAP_STR("matchLabels", 1, DOC("Labels and the values they must have.")),
+	LIST_OBJ("matchExpressions", 2, &schema_label_selector_requirement, ATOMIC,
+	    DOC("Further conditions on labels.")),
 	END,
 };
-SCHEMA(label_selector, "apimachinery.pkg.apis.meta.v1.LabelSelector", .check = label_selector__check);
+SCHEMA(label_selector, "apimachinery.pkg.apis.meta.v1.LabelSelector",
+       .doc = "Chooses objects by their labels; all parts must match.", .check = label_selector__check);
 
 static const struct schema_field condition_fields[] = {
 	STR("type", 1, REQ),
@@ -82,15 +86,16 @@ static SCHEMA(preconditions, "apimachinery.pkg.apis.meta.v1.Preconditions");
 
 static const struct schema_field delete_options_fields[] = {
 	TYPE_META,
-	I64P("gracePeriodSeconds", 1, AT_LEAST(0)),
+	I64P("gracePeriodSeconds", 1, AT_LEAST(0), DOC("Seconds to end in good order; 0 is at once.")),
 	OBJ("preconditions", 2, &schema_preconditions),
 	BOOLP("orphanDependents", 3),
-	STRP("propagationPolicy", 4, ENUM("Orphan", "Background", "Foreground")),
+	STRP("propagationPolicy", 4, ENUM("Orphan", "Background", "Foreground"),
+	    DOC("What becomes of what it owns: Orphan, Background or Foreground.")),
 	LIST_STR("dryRun", 5, ATOMIC),
 	BOOLP("ignoreStoreReadErrorWithClusterBreakingPotential", 6),
 	END,
 };
-SCHEMA(delete_options, "apimachinery.pkg.apis.meta.v1.DeleteOptions");
+SCHEMA(delete_options, "apimachinery.pkg.apis.meta.v1.DeleteOptions", .doc = "How to delete.");
 
 static const struct schema_field list_meta_fields[] = {
 	STR("selfLink", 1),

@@ -30,11 +30,11 @@ static const struct schema_field node_config_source_fields[] = {
 static SCHEMA(node_config_source, "api.core.v1.NodeConfigSource");
 
 static const struct schema_field node_spec_fields[] = {
-	STR("podCIDR", 1, IS(CIDR)),
+	STR("podCIDR", 1, IS(CIDR), DOC("Addresses for its pods.")),
 	LIST_STR("podCIDRs", 7, FLAGS(SCHEMA_MERGE | SCHEMA_SET), IS(CIDR)),
 	STR("providerID", 3),
-	BOOL("unschedulable", 4),
-	LIST_OBJ("taints", 5, &schema_taint, ATOMIC),
+	BOOL("unschedulable", 4, DOC("Whether new pods are kept away.")),
+	LIST_OBJ("taints", 5, &schema_taint, ATOMIC, DOC("Keep pods away that do not tolerate them.")),
 	OBJ("configSource", 6, &schema_node_config_source),
 	STR("externalID", 2),
 	END,
@@ -153,4 +153,4 @@ static const struct schema_field node_fields[] = {
 	OBJ("status", 3, &schema_node_status, DFLT("{}")),
 	END,
 };
-SCHEMA(node, "api.core.v1.Node", .dflt = node__default, .check = node__check);
+SCHEMA(node, "api.core.v1.Node", .doc = "A machine that runs pods.", .dflt = node__default, .check = node__check);

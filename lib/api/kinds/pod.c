@@ -143,12 +143,13 @@ static const struct schema_field pod_status_fields[] = {
 	    KEYED_AND("name", SCHEMA_REPLACE_KEYS)),
 	END,
 };
-static SCHEMA(pod_status, "api.core.v1.PodStatus");
+static SCHEMA(pod_status, "api.core.v1.PodStatus", .doc = "What a pod is, as its node last reported.");
 
 static const struct schema_field pod_fields[] = {
 	OBJECT_HEAD,
-	OBJ("spec", 2, &schema_pod_spec),
-	OBJ("status", 3, &schema_pod_status),
+	OBJ("spec", 2, &schema_pod_spec, DOC("What the pod should be.")),
+	OBJ("status", 3, &schema_pod_status, DOC("What it is; written by its node.")),
 	END,
 };
-SCHEMA(pod, "api.core.v1.Pod", .dflt = pod__default, .check = pod__check);
+SCHEMA(pod, "api.core.v1.Pod", .doc = "A group of containers that run together on one node.", .dflt = pod__default,
+       .check = pod__check);

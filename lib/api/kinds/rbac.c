@@ -5,11 +5,11 @@
 /* clang-format off */
 
 static const struct schema_field policy_rule_fields[] = {
-	LIST_STR("verbs", 1, ATOMIC),
-	LIST_STR("apiGroups", 2, ATOMIC),
-	LIST_STR("resources", 3, ATOMIC),
-	LIST_STR("resourceNames", 4, ATOMIC),
-	LIST_STR("nonResourceURLs", 5, ATOMIC),
+	LIST_STR("verbs", 1, ATOMIC, DOC("What may be done; * for all.")),
+	LIST_STR("apiGroups", 2, ATOMIC, DOC("Groups of the resources; '' is the core.")),
+	LIST_STR("resources", 3, ATOMIC, DOC("Which resources; * for all.")),
+	LIST_STR("resourceNames", 4, ATOMIC, DOC("Only these, by name.")),
+	LIST_STR("nonResourceURLs", 5, ATOMIC, DOC("Paths that are no resources.")),
 	END,
 };
 static SCHEMA(policy_rule, "api.rbac.v1.PolicyRule");
@@ -19,7 +19,7 @@ static const struct schema_field role_fields[] = {
 	LIST_OBJ("rules", 2, &schema_policy_rule, ATOMIC),
 	END,
 };
-SCHEMA(role, "api.rbac.v1.Role", .check = rbac__check_role);
+SCHEMA(role, "api.rbac.v1.Role", .doc = "Rights within one namespace.", .check = rbac__check_role);
 
 static const struct schema_field aggregation_rule_fields[] = {
 	LIST_OBJ("clusterRoleSelectors", 1, &schema_label_selector, ATOMIC),
@@ -33,7 +33,8 @@ static const struct schema_field cluster_role_fields[] = {
 	OBJ("aggregationRule", 3, &schema_aggregation_rule),
 	END,
 };
-SCHEMA(cluster_role, "api.rbac.v1.ClusterRole", .check = rbac__check_cluster_role);
+SCHEMA(cluster_role, "api.rbac.v1.ClusterRole", .doc = "Rights in the whole cluster, or to be given within namespaces.",
+       .check = rbac__check_cluster_role);
 
 static const struct schema_field subject_fields[] = {
 	STR("kind", 1),
@@ -58,7 +59,8 @@ static const struct schema_field role_binding_fields[] = {
 	OBJ("roleRef", 3, &schema_role_ref, REQ),
 	END,
 };
-SCHEMA(role_binding, "api.rbac.v1.RoleBinding", .dflt = rbac__default_binding, .check = rbac__check_role_binding);
+SCHEMA(role_binding, "api.rbac.v1.RoleBinding", .doc = "Gives a role to subjects within one namespace.",
+       .dflt = rbac__default_binding, .check = rbac__check_role_binding);
 
 static const struct schema_field cluster_role_binding_fields[] = {
 	OBJECT_HEAD,
@@ -66,5 +68,5 @@ static const struct schema_field cluster_role_binding_fields[] = {
 	OBJ("roleRef", 3, &schema_role_ref, REQ),
 	END,
 };
-SCHEMA(cluster_role_binding, "api.rbac.v1.ClusterRoleBinding", .dflt = rbac__default_binding,
-       .check = rbac__check_cluster_role_binding);
+SCHEMA(cluster_role_binding, "api.rbac.v1.ClusterRoleBinding", .doc = "Gives a cluster role to subjects everywhere.",
+       .dflt = rbac__default_binding, .check = rbac__check_cluster_role_binding);

@@ -13,12 +13,12 @@ static const struct schema_field service_account_token_projection_fields[] = {
 SCHEMA(service_account_token_projection, "api.core.v1.ServiceAccountTokenProjection");
 
 static const struct schema_field service_port_fields[] = {
-	STR("name", 1, IS(DNS_LABEL)),
-	STR("protocol", 2, DFLT_STR("TCP"), ENUM("TCP", "UDP", "SCTP")),
+	STR("name", 1, IS(DNS_LABEL), DOC("Needed when there is more than one.")),
+	STR("protocol", 2, DFLT_STR("TCP"), ENUM("TCP", "UDP", "SCTP"), DOC("TCP, UDP or SCTP.")),
 	STRP("appProtocol", 6, IS(QUALIFIED_NAME)),
-	I32("port", 3, REQ, IS(PORT_NUMBER)),
-	INT_OR_STR("targetPort", 4, IS(PORT_NUMBER)),
-	I32("nodePort", 5, BETWEEN(0, 65535)),
+	I32("port", 3, REQ, IS(PORT_NUMBER), DOC("Port of the service.")),
+	INT_OR_STR("targetPort", 4, IS(PORT_NUMBER), DOC("Number or name of the port of the pods.")),
+	I32("nodePort", 5, BETWEEN(0, 65535), DOC("Port of every node that leads here.")),
 	END,
 };
 static SCHEMA(service_port, "api.core.v1.ServicePort", .dflt = service__default_port);
@@ -37,29 +37,34 @@ static SCHEMA(session_affinity_config, "api.core.v1.SessionAffinityConfig");
 
 static const struct schema_field service_spec_fields[] = {
 	LIST_OBJ("ports", 1, &schema_service_port, FLAGS(SCHEMA_MERGE | SCHEMA_LIST_MAP), .merge_key = "port",
-	    .keys = "port protocol"),
-	MAP_STR("selector", 2, ATOMIC),
-	STR("clusterIP", 3),
+	    .keys = "port protocol", DOC("Ports it listens on.")),
+	MAP_STR("selector", 2, ATOMIC,
+	    DOC("Labels of the pods behind it; without one, endpoints are written by hand.")),
+	STR("clusterIP", 3, DOC("Its address inside the cluster; None for no address of its own.")),
 	LIST_STR("clusterIPs", 18, ATOMIC),
-	STR("type", 4, DFLT_STR("ClusterIP"), ENUM("ClusterIP", "ExternalName", "LoadBalancer", "NodePort")),
-	LIST_STR("externalIPs", 5, ATOMIC, IS(IP)),
-	STR("sessionAffinity", 7, DFLT_STR("None"), ENUM("ClientIP", "None")),
+	STR("type", 4, DFLT_STR("ClusterIP"), ENUM("ClusterIP", "ExternalName", "LoadBalancer", "NodePort"),
+	    DOC("ClusterIP, NodePort, LoadBalancer or ExternalName.")),
+	LIST_STR("externalIPs", 5, ATOMIC, IS(IP), DOC("Further addresses at which nodes accept traffic for it.")),
+	STR("sessionAffinity", 7, DFLT_STR("None"), ENUM("ClientIP", "None"),
+	    DOC("ClientIP keeps a client with one pod.")),
 	STR("loadBalancerIP", 8),
 	LIST_STR("loadBalancerSourceRanges", 9, ATOMIC, IS(CIDR)),
-	STR("externalName", 10),
-	STR("externalTrafficPolicy", 11, ENUM("Cluster", "Local")),
+	STR("externalName", 10, DOC("The name this service is another word for.")),
+	STR("externalTrafficPolicy", 11, ENUM("Cluster", "Local"),
+	    DOC("Local keeps outside traffic on the node it arrived at.")),
 	I32("healthCheckNodePort", 12, BETWEEN(0, 65535)),
-	BOOL("publishNotReadyAddresses", 13),
+	BOOL("publishNotReadyAddresses", 13, DOC("Whether pods that are not ready are named too.")),
 	OBJ("sessionAffinityConfig", 14, &schema_session_affinity_config),
 	LIST_STR("ipFamilies", 19, ATOMIC, ENUM("IPv4", "IPv6")),
 	STRP("ipFamilyPolicy", 17, ENUM("SingleStack", "PreferDualStack", "RequireDualStack")),
 	BOOLP("allocateLoadBalancerNodePorts", 20),
 	STRP("loadBalancerClass", 21),
-	STRP("internalTrafficPolicy", 22, ENUM("Cluster", "Local")),
+	STRP("internalTrafficPolicy", 22, ENUM("Cluster", "Local"), DOC("Local keeps inside traffic on its node.")),
 	STRP("trafficDistribution", 23),
 	END,
 };
-static SCHEMA(service_spec, "api.core.v1.ServiceSpec", .dflt = service__default_spec, .check = service__check_spec);
+static SCHEMA(service_spec, "api.core.v1.ServiceSpec", .doc = "How a service is reached and what stands behind it.",
+	      .dflt = service__default_spec, .check = service__check_spec);
 
 static const struct schema_field port_status_fields[] = {
 	I32("port", 1),
@@ -93,8 +98,8 @@ static SCHEMA(service_status, "api.core.v1.ServiceStatus");
 
 static const struct schema_field service_fields[] = {
 	OBJECT_HEAD,
-	OBJ("spec", 2, &schema_service_spec, REQ),
-	OBJ("status", 3, &schema_service_status, DFLT("{}")),
+	OBJ("spec", 2, &schema_service_spec, REQ, DOC("How it is reached and what stands behind it.")),
+	OBJ("status", 3, &schema_service_status, DFLT("{}"), DOC("What was arranged outside of the cluster.")),
 	END,
 };
-SCHEMA(service, "api.core.v1.Service");
+SCHEMA(service, "api.core.v1.Service", .doc = "One stable address and name in front of a set of pods.");

@@ -398,4 +398,5 @@ static const struct schema_field volume_fields[] = {
 	INLINE("volumeSource", 2, &schema_volume_source),
 	END,
 };
-SCHEMA(volume, "api.core.v1.Volume", .dflt = volume__default, .check = volume__check);
+SCHEMA(volume, "api.core.v1.Volume", .doc = "A directory that containers of the pod may mount.",
+       .dflt = volume__default, .check = volume__check);

@@ -97,6 +97,12 @@ static void pods(_unused_ void **state)
 		 AT_C "resources.requests: Invalid value: \"2\": must be less than or equal to cpu limit of 1\n"},
 		{"pod", POD, C("'resources':{'requests':{'gpu':'2'}}"),
 		 AT_C "resources.requests[gpu]: Invalid value: \"gpu\": must be a standard resource for containers\n"},
+		{"pod", POD, C("'resources':{'requests':{'a.b/gpu':'1'},'limits':{'a.b/gpu':'2'}}"),
+		 AT_C "resources.requests: Invalid value: \"1\": must be equal to a.b/gpu limit of 2\n"},
+		{"pod", POD,
+		 "{'spec':{'hostNetwork':true,'containers':[{'name':'c','image':'i','ports':[{'containerPort':80,"
+		 "'hostPort':81}]}]}}",
+		 AT_C "ports[0].hostPort: Invalid value: 81: must match `containerPort` when `hostNetwork` is true\n"},
 		{"pod", POD, C("'restartPolicy':'Always'"),
 		 AT_C "restartPolicy: Forbidden: may not be set for non-init containers\n"},
 		{"pod", POD,
