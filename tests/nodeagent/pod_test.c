@@ -1,0 +1,854 @@
+/* The life of pods on a node, in virtual time: a fake API, a fake runtime, a fake host; the agent is the real one. */
+#include "tests/support/tap.h"
+
+#include <unistd.h>
+
+#include "lib/core/env_sim.h"
+#include "lib/core/file.h"
+#include "nodeagent/pod.h"
+#include "tests/support/fake_client.h"
+#include "tests/support/nodeagent/fake_runtime.h"
+
+#define START_US 1767366245000000ll /* 2026-01-02T15:04:05Z */
+#define MS       1000ull
+
+struct world {
+	struct env *env;
+	struct client *client;
+	struct runtime *runtime;
+	struct host *host;
+	struct nodeagent *agent;
+	char dir[64];
+	/* the proxy */
+	uint64_t endpoint_gone_after_us;
+	uint64_t endpoint_gone_at_ms;
+	struct env_timer endpoint_timer;
+	void (*endpoint_done)(void *);
+	void *endpoint_arg;
+	struct world *self;
+};
+
+static void on_endpoint(struct env_timer *t)
+{
+	struct world *w = CONTAINER_OF(t, struct world, endpoint_timer);
+	w->endpoint_gone_at_ms = env_now_ms(w->env);
+	w->endpoint_done(w->endpoint_arg);
+}
+
+static void ask_endpoint(void *ctx, const char *ns, const char *name, const char *ip, void (*done)(void *), void *arg)
+{
+	struct world *w = ctx;
+	(void)ns;
+	(void)name;
+	(void)ip;
+	w->endpoint_done = done;
+	w->endpoint_arg = arg;
+	w->endpoint_timer.fn = on_endpoint;
+	env_timer_start(w->env, &w->endpoint_timer, w->endpoint_gone_after_us);
+}
+
+static void agent_up(struct world *w)
+{
+	struct err err = ERR_INIT;
+	const struct nodeagent_config k = {
+		.node_name = "n1",
+		.node_ip = "192.168.1.1",
+		.dir = w->dir,
+		.cgroup_root = "/kubepods",
+		.client = w->client,
+		.runtime = w->runtime,
+		.cluster_dns = "10.96.0.10",
+		.endpoints_gone = ask_endpoint,
+		.endpoints_gone_ctx = w,
+	};
+	assert_int_equal(nodeagent_new(w->env, NULL, &k, &w->agent, &err), 0);
+	nodeagent__set_host(w->agent, w->host);
+	nodeagent_start(w->agent);
+	env_sim_run_for(w->env, 100 * MS);
+}
+
+static void on_flag(void *arg)
+{
+	*(bool *)arg = true;
+}
+
+static void agent_down(struct world *w)
+{
+	bool closed = false;
+	nodeagent_close(w->agent, on_flag, &closed);
+	env_sim_run_for(w->env, 10 * MS);
+	assert_true(closed);
+	w->agent = NULL;
+}
+
+static int setup(void **state)
+{
+	struct world *w = NEW(struct world);
+	snprintf(w->dir, sizeof(w->dir), "/tmp/mini-pod-test-XXXXXX");
+	assert_non_null(mkdtemp(w->dir));
+	w->env = env_sim_new(7, START_US);
+	w->client = fake_client_new(w->env);
+	w->runtime = fake_runtime_new(w->env);
+	w->host = fake_host_new();
+	fake_runtime_image(w->runtime, "web");
+	fake_add(w->client, "{'kind':'Namespace','apiVersion':'v1','metadata':{'name':'kube-node-lease'}}");
+	fake_add(w->client, "{'kind':'Namespace','apiVersion':'v1','metadata':{'name':'default'}}");
+	*state = w;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct world *w = *state;
+	if (w->agent)
+		agent_down(w);
+	fake_runtime_free(w->runtime);
+	client_free(w->client);
+	w->host->ops->free(w->host);
+	rm_rf(w->dir, NULL);
+	env_sim_free(w->env);
+	free(w);
+	return 0;
+}
+
+/* A pod "p" with uid "u1" on n1; spec members besides nodeName as text. */
+static void add_pod(struct world *w, const char *spec)
+{
+	fake_add(
+		w->client,
+		"{'apiVersion':'v1','kind':'Pod','metadata':{'name':'p','namespace':'default','uid':'u1','labels':{'a':"
+		"'b'}},'spec':{'nodeName':'n1',%s}}",
+		spec);
+}
+
+static const char *uid(struct world *w)
+{
+	struct object *o = fake_find(w->client, "Pod", "default", "p");
+	assert_non_null(o);
+	return o->uid;
+}
+
+/* "web", 0 -> the id the agent gives it */
+static const char *id(struct world *w, const char *name, unsigned attempt)
+{
+	static char text[4][128];
+	static unsigned turn;
+	char *s = text[turn++ % 4];
+	pod_container_id(s, uid(w), name, attempt);
+	return s;
+}
+
+static json_t *pod_status(struct world *w)
+{
+	json_t *tree = fake_tree(w->client, "Pod", "default", "p");
+	assert_non_null(tree);
+	json_t *s = json_incref(json_object_get(tree, "status"));
+	json_decref(tree);
+	return s;
+}
+
+static const char *phase(struct world *w)
+{
+	static char text[32];
+	json_t *s = pod_status(w);
+	snprintf(text, sizeof(text), "%s", json_get_str(s, "phase", ""));
+	json_decref(s);
+	return text;
+}
+
+static json_t *cstatus(struct world *w, unsigned i)
+{
+	json_t *s = pod_status(w);
+	json_t *c = json_incref(json_array_get(json_object_get(s, "containerStatuses"), i));
+	json_decref(s);
+	return c;
+}
+
+static const char *condition(struct world *w, const char *type)
+{
+	static char text[32];
+	json_t *s = pod_status(w), *c;
+	size_t i;
+	text[0] = 0;
+	json_array_foreach(json_object_get(s, "conditions"), i, c)
+	{
+		if (streq(json_get_str(c, "type", ""), type))
+			snprintf(text, sizeof(text), "%s", json_get_str(c, "status", ""));
+	}
+	json_decref(s);
+	return text;
+}
+
+static unsigned events(struct world *w, const char *reason)
+{
+	unsigned n = 0;
+	for (size_t i = 0;; i++) {
+		struct object *o = fake_nth(w->client, "Event", NULL, i);
+		if (!o)
+			return n;
+		json_t *t = object_tree(o);
+		if (streq(json_get_str(t, "reason", ""), reason))
+			n += (unsigned)json_get_int(t, "count", 1);
+		json_decref(t);
+	}
+}
+
+static void run(struct world *w, uint64_t ms)
+{
+	env_sim_run_for(w->env, ms * MS);
+}
+
+static unsigned asked(struct world *w, const char *verb, const char *what)
+{
+	char text[256];
+	snprintf(text, sizeof(text), "%s %s", verb, what);
+	return fake_runtime_asked(w->runtime, text);
+}
+
+static uint64_t when(struct world *w, const char *verb, const char *what)
+{
+	char text[256];
+	snprintf(text, sizeof(text), "%s %s", verb, what);
+	return fake_runtime_when(w->runtime, text, 0);
+}
+
+#define ONE_CONTAINER "'containers':[{'name':'web','image':'web','imagePullPolicy':'IfNotPresent'}]"
+
+/* ---- tests ---- */
+
+static void node_is_registered(void **state)
+{
+	struct world *w = *state;
+	agent_up(w);
+	json_t *n = fake_tree(w->client, "Node", NULL, "n1");
+	assert_non_null(n);
+	assert_string_equal(meta_label(n, "kubernetes.io/hostname"), "n1");
+	assert_string_equal(json_string_value(json_path(n, "status", "nodeInfo", "kubeletVersion", NULL)),
+			    KUBELET_VERSION);
+	assert_string_equal(json_string_value(json_path(n, "status", "capacity", "pods", NULL)), "110");
+	assert_int_equal(json_array_size(json_path(n, "status", "conditions", NULL)), 4);
+	json_decref(n);
+	run(w, 10000);
+	assert_non_null(fake_find(w->client, "Lease", "kube-node-lease", "n1"));
+	uint64_t rv = fake_find(w->client, "Lease", "kube-node-lease", "n1")->rv;
+	run(w, 10000);
+	assert_true(fake_find(w->client, "Lease", "kube-node-lease", "n1")->rv > rv);
+	unsigned writes = fake_calls(w->client, CLIENT_PATCH, "Node", "status");
+	run(w, 310000); /* unchanged: once in five minutes */
+	assert_in_range(fake_calls(w->client, CLIENT_PATCH, "Node", "status") - writes, 1, 2);
+}
+
+static void pod_runs(void **state)
+{
+	struct world *w = *state;
+	agent_up(w);
+	add_pod(w, ONE_CONTAINER);
+	run(w, 500);
+	assert_string_equal(phase(w), "Running");
+	assert_string_equal(condition(w, "Ready"), "True");
+	assert_string_equal(condition(w, "Initialized"), "True");
+	assert_string_equal(condition(w, "PodReadyToStartContainers"), "True");
+	json_t *s = pod_status(w);
+	assert_string_equal(json_get_str(s, "podIP", ""), "10.0.0.1");
+	assert_string_equal(json_get_str(s, "hostIP", ""), "192.168.1.1");
+	assert_string_equal(json_get_str(s, "qosClass", ""), "BestEffort");
+	json_decref(s);
+	json_t *c = cstatus(w, 0);
+	assert_true(json_get_bool(c, "ready", false));
+	assert_true(json_get_bool(c, "started", false));
+	assert_int_equal(json_get_int(c, "restartCount", -1), 0);
+	assert_non_null(json_path(c, "state", "running", "startedAt", NULL));
+	json_decref(c);
+	assert_int_equal(events(w, "Started"), 1);
+	assert_int_equal(events(w, "Pulled"), 1);
+	assert_int_equal(events(w, "Created"), 1);
+	/* nothing moves any more */
+	unsigned writes = fake_calls(w->client, CLIENT_PATCH, "Pod", "status");
+	run(w, 60000);
+	assert_int_equal(fake_calls(w->client, CLIENT_PATCH, "Pod", "status"), writes);
+}
+
+static void status_golden(void **state)
+{
+	struct world *w = *state;
+	agent_up(w);
+	add_pod(w, ONE_CONTAINER);
+	run(w, 500);
+	json_t *s = pod_status(w), *got = json_array();
+	json_array_append_new(got, json_incref(s));
+	struct buf text = BUF_INIT;
+	json_write(&text, s);
+	_cleanup_free_ char *cid = xasprintf("mini://%s", id(w, "web", 0));
+	const char *parts[] = {
+		"\"phase\":\"Running\"",
+		"\"qosClass\":\"BestEffort\"",
+		"\"podIPs\":[{\"ip\":\"10.0.0.1\"}]",
+		"\"hostIPs\":[{\"ip\":\"192.168.1.1\"}]",
+		"\"startTime\":\"2026-01-02T15:04:05Z\"",
+		"{\"type\":\"ContainersReady\",\"status\":\"True\",\"lastProbeTime\":null,"
+		"\"lastTransitionTime\":\"2026-01-02T15:04:05Z\"}",
+		"\"state\":{\"running\":{\"startedAt\":\"2026-01-02T15:04:05Z\"}},\"lastState\":{},\"ready\":true,"
+		"\"restartCount\":0,\"image\":\"web\",\"imageID\":\"sha256:",
+		cid,
+	};
+	for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
+		if (!strstr(text.data, parts[i]))
+			fail_msg("not in the status: %s\n%s", parts[i], text.data);
+	}
+	buf_done(&text);
+	json_decref(got);
+	json_decref(s);
+}
+
+static void crash_loop_backs_off(void **state)
+{
+	struct world *w = *state;
+	agent_up(w);
+	fake_runtime_script(w->runtime, "web", 100 * MS, 1);
+	add_pod(w, ONE_CONTAINER);
+	run(w, 2000);
+	json_t *c = cstatus(w, 0);
+	assert_string_equal(json_string_value(json_path(c, "state", "waiting", "reason", NULL)), "CrashLoopBackOff");
+	assert_int_equal(json_integer_value(json_path(c, "lastState", "terminated", "exitCode", NULL)), 1);
+	assert_string_equal(json_string_value(json_path(c, "lastState", "terminated", "reason", NULL)), "Error");
+	json_decref(c);
+	run(w, 800 * 1000);
+	/* at once, then 10, 20, 40, 80, 160, 300 s after the exit */
+	const uint64_t want_s[] = {0, 10, 20, 40, 80, 160, 300};
+	for (unsigned i = 0; i < ARRAY_LEN(want_s); i++) {
+		uint64_t start = when(w, "start", id(w, "web", i + 1)), end = when(w, "exited", id(w, "web", i));
+		assert_in_range(start - end, want_s[i] * 1000, want_s[i] * 1000 + 50);
+	}
+	c = cstatus(w, 0);
+	assert_int_equal(json_get_int(c, "restartCount", -1), 7);
+	json_decref(c);
+	assert_string_equal(phase(w), "Running");
+	assert_true(events(w, "BackOff") >= 5);
+}
+
+static void backoff_is_forgotten_after_ten_minutes(void **state)
+{
+	struct world *w = *state;
+	agent_up(w);
+	fake_runtime_script(w->runtime, "web", 100 * MS, 1);
+	add_pod(w, ONE_CONTAINER);
+	run(w, 5000);
+	fake_runtime_script(w->runtime, "web", 0, 0);
+	run(w, 20000);
+	unsigned attempt = 2;
+	assert_int_equal(fake_runtime_running(w->runtime), 1);
+	run(w, 601 * 1000);
+	assert_true(fake_runtime_exit(w->runtime, id(w, "web", attempt), 1, false));
+	run(w, 100);
+	assert_int_equal(fake_runtime_running(w->runtime), 1);
+}
+
+static void oom_is_told(void **state)
+{
+	struct world *w = *state;
+	agent_up(w);
+	add_pod(w, ONE_CONTAINER);
+	run(w, 500);
+	fake_runtime_exit(w->runtime, id(w, "web", 0), 137, true);
+	run(w, 500);
+	json_t *c = cstatus(w, 0);
+	assert_string_equal(json_string_value(json_path(c, "lastState", "terminated", "reason", NULL)), "OOMKilled");
+	assert_int_equal(json_get_int(c, "restartCount", -1), 1);
+	json_decref(c);
+}
+
+static void jobs_complete(void **state)
+{
+	struct world *w = *state;
+	agent_up(w);
+	fake_runtime_script(w->runtime, "web", 100 * MS, 0);
+	add_pod(w, "'restartPolicy':'Never'," ONE_CONTAINER);
+	run(w, 1000);
+	assert_string_equal(phase(w), "Succeeded");
+	assert_string_equal(condition(w, "Ready"), "False");
+	assert_int_equal(fake_runtime_count(w->runtime), 0);
+	assert_int_equal(fake_host_cgroups(w->host), 0);
+	json_t *c = cstatus(w, 0);
+	assert_string_equal(json_string_value(json_path(c, "state", "terminated", "reason", NULL)), "Completed");
+	json_decref(c);
+}
+
+static void missing_image_backs_off(void **state)
+{
+	struct world *w = *state;
+	agent_up(w);
+	add_pod(w, "'containers':[{'name':'web','image':'none','imagePullPolicy':'IfNotPresent'}]");
+	run(w, 1000);
+	json_t *c = cstatus(w, 0);
+	assert_string_equal(json_string_value(json_path(c, "state", "waiting", "reason", NULL)), "ErrImagePull");
+	json_decref(c);
+	run(w, 5000);
+	c = cstatus(w, 0);
+	assert_string_equal(json_string_value(json_path(c, "state", "waiting", "reason", NULL)), "ImagePullBackOff");
+	json_decref(c);
+	run(w, 75000);
+	assert_in_range(fake_runtime_when(w->runtime, "pull none", 1) - fake_runtime_when(w->runtime, "pull none", 0),
+			10000, 10050);
+	assert_in_range(fake_runtime_when(w->runtime, "pull none", 2) - fake_runtime_when(w->runtime, "pull none", 1),
+			20000, 20050);
+	assert_in_range(fake_runtime_when(w->runtime, "pull none", 3) - fake_runtime_when(w->runtime, "pull none", 2),
+			40000, 40050);
+	assert_true(events(w, "Failed") >= 2);
+	fake_runtime_pull(w->runtime, 0);
+	run(w, 81000);
+	assert_string_equal(phase(w), "Running");
+}
+
+static void never_pull(void **state)
+{
+	struct world *w = *state;
+	agent_up(w);
+	add_pod(w, "'containers':[{'name':'web','image':'none','imagePullPolicy':'Never'}]");
+	run(w, 1000);
+	json_t *c = cstatus(w, 0);
+	assert_string_equal(json_string_value(json_path(c, "state", "waiting", "reason", NULL)), "ErrImageNeverPull");
+	json_decref(c);
+	assert_int_equal(events(w, "ErrImageNeverPull"), 1);
+	assert_int_equal(asked(w, "pull", "none"), 0);
+}
+
+static void init_containers_go_first(void **state)
+{
+	struct world *w = *state;
+	agent_up(w);
+	fake_runtime_script(w->runtime, "one", 1000 * MS, 0);
+	fake_runtime_script(w->runtime, "two", 1000 * MS, 0);
+	add_pod(w,
+		"'initContainers':[{'name':'one','image':'web','imagePullPolicy':'Never'},{'name':'side','image':'web',"
+		"'imagePullPolicy':'Never','restartPolicy':'Always'},{'name':'two','image':'web','imagePullPolicy':"
+		"'Never'}]," ONE_CONTAINER);
+	run(w, 500);
+	assert_string_equal(phase(w), "Pending");
+	assert_string_equal(condition(w, "Initialized"), "False");
+	json_t *c = cstatus(w, 0);
+	assert_string_equal(json_string_value(json_path(c, "state", "waiting", "reason", NULL)), "PodInitializing");
+	json_decref(c);
+	run(w, 3000);
+	assert_string_equal(phase(w), "Running");
+	assert_true(when(w, "exited", id(w, "one", 0)) < when(w, "start", id(w, "side", 0)));
+	assert_true(when(w, "start", id(w, "side", 0)) < when(w, "start", id(w, "two", 0)));
+	assert_true(when(w, "exited", id(w, "two", 0)) < when(w, "start", id(w, "web", 0)));
+	assert_int_equal(fake_runtime_running(w->runtime), 2);
+	/* the sidecar ends after the main one */
+	fake_delete(w->client, "Pod", "default", "p", NULL, 30);
+	char side[128], web[128];
+	snprintf(side, sizeof(side), "%s", id(w, "side", 0));
+	snprintf(web, sizeof(web), "%s", id(w, "web", 0));
+	run(w, 5000);
+	assert_true(when(w, "exited", web) < when(w, "exited", side));
+	assert_null(fake_find(w->client, "Pod", "default", "p"));
+}
+
+static void failing_init_ends_a_never_pod(void **state)
+{
+	struct world *w = *state;
+	agent_up(w);
+	fake_runtime_script(w->runtime, "one", 100 * MS, 3);
+	add_pod(w, "'restartPolicy':'Never','initContainers':[{'name':'one','image':'web','imagePullPolicy':'Never'}]"
+		   "," ONE_CONTAINER);
+	run(w, 2000);
+	assert_string_equal(phase(w), "Failed");
+	assert_int_equal(asked(w, "start", id(w, "web", 0)), 0);
+}
+
+static void endpoint_goes_before_sigterm(void **state)
+{
+	struct world *w = *state;
+	w->endpoint_gone_after_us = 700 * MS;
+	agent_up(w);
+	add_pod(w, ONE_CONTAINER);
+	run(w, 500);
+	char web[128];
+	snprintf(web, sizeof(web), "%s", id(w, "web", 0));
+	fake_delete(w->client, "Pod", "default", "p", NULL, 30);
+	run(w, 5000);
+	assert_true(w->endpoint_gone_at_ms > 0);
+	assert_true(when(w, "stop", web) >= w->endpoint_gone_at_ms);
+	assert_true(when(w, "stop", web) < w->endpoint_gone_at_ms + 10);
+	assert_null(fake_find(w->client, "Pod", "default", "p"));
+	assert_int_equal(fake_runtime_count(w->runtime), 0);
+	assert_int_equal(fake_host_addresses(w->host), 0);
+	assert_int_equal(fake_host_cgroups(w->host), 0);
+	assert_int_equal(events(w, "Killing"), 1);
+	_cleanup_free_ char *dir = xasprintf("%s/pods/u1", w->dir);
+	assert_false(file_exists(dir));
+}
+
+static void a_silent_proxy_is_waited_for_two_seconds(void **state)
+{
+	struct world *w = *state;
+	w->endpoint_gone_after_us = 60000 * MS;
+	agent_up(w);
+	add_pod(w, ONE_CONTAINER);
+	run(w, 500);
+	char web[128];
+	snprintf(web, sizeof(web), "%s", id(w, "web", 0));
+	uint64_t at = env_now_ms(w->env);
+	fake_delete(w->client, "Pod", "default", "p", NULL, 30);
+	run(w, 5000);
+	assert_in_range(when(w, "stop", web) - at, 2000, 2050);
+	assert_null(fake_find(w->client, "Pod", "default", "p"));
+	run(w, 60000); /* the late answer finds nobody */
+}
+
+static void prestop_and_grace(void **state)
+{
+	struct world *w = *state;
+	agent_up(w);
+	add_pod(w,
+		"'terminationGracePeriodSeconds':20,'containers':[{'name':'web','image':'web','imagePullPolicy':'Never',"
+		"'lifecycle':{'preStop':{'sleep':{'seconds':5}}}}]");
+	run(w, 500);
+	char web[128], stop[160];
+	snprintf(web, sizeof(web), "%s", id(w, "web", 0));
+	uint64_t at = env_now_ms(w->env);
+	fake_delete(w->client, "Pod", "default", "p", NULL, 20);
+	run(w, 10000);
+	assert_in_range(when(w, "stop", web) - at, 5000, 5050);
+	snprintf(stop, sizeof(stop), "stop %s grace=15", web);
+	assert_int_equal(fake_runtime_asked(w->runtime, stop), 1);
+}
+
+static void shortened_grace_is_respected(void **state)
+{
+	struct world *w = *state;
+	agent_up(w);
+	fake_runtime_term(w->runtime, "web", UINT64_MAX);
+	add_pod(w, ONE_CONTAINER);
+	run(w, 500);
+	char web[128];
+	snprintf(web, sizeof(web), "%s", id(w, "web", 0));
+	fake_delete(w->client, "Pod", "default", "p", NULL, 30);
+	run(w, 5000);
+	assert_int_equal(fake_runtime_running(w->runtime), 1);
+	uint64_t at = env_now_ms(w->env);
+	fake_delete(w->client, "Pod", "default", "p", NULL, 1);
+	run(w, 3000);
+	assert_in_range(when(w, "exited", web) - at, 900, 1100);
+	assert_null(fake_find(w->client, "Pod", "default", "p"));
+}
+
+static void restart_of_the_agent_adopts(void **state)
+{
+	struct world *w = *state;
+	agent_up(w);
+	add_pod(w, ONE_CONTAINER);
+	run(w, 500);
+	fake_runtime_exit(w->runtime, id(w, "web", 0), 1, false);
+	run(w, 500);
+	agent_down(w);
+	run(w, 5000);
+	agent_up(w);
+	run(w, 5000);
+	assert_int_equal(asked(w, "start", id(w, "web", 1)), 1);
+	assert_int_equal(asked(w, "start", id(w, "web", 2)), 0);
+	assert_int_equal(asked(w, "run", id(w, "POD", 0)), 1);
+	json_t *c = cstatus(w, 0);
+	assert_int_equal(json_get_int(c, "restartCount", -1), 1);
+	assert_true(json_get_bool(c, "ready", false));
+	assert_int_equal(json_integer_value(json_path(c, "lastState", "terminated", "exitCode", NULL)), 1);
+	json_decref(c);
+	/* and it is in charge: an exit is seen */
+	fake_runtime_exit(w->runtime, id(w, "web", 1), 2, false);
+	run(w, 1000);
+	assert_int_equal(asked(w, "start", id(w, "web", 2)), 1);
+}
+
+static void orphans_are_removed(void **state)
+{
+	struct world *w = *state;
+	agent_up(w);
+	add_pod(w, ONE_CONTAINER);
+	run(w, 500);
+	agent_down(w);
+	fake_delete(w->client, "Pod", "default", "p", NULL, 0);
+	assert_null(fake_find(w->client, "Pod", "default", "p"));
+	agent_up(w);
+	run(w, 5000);
+	assert_int_equal(fake_runtime_count(w->runtime), 0);
+	assert_int_equal(fake_host_addresses(w->host), 0);
+	assert_int_equal(fake_host_cgroups(w->host), 0);
+}
+
+static void dead_pause_rebuilds_the_sandbox(void **state)
+{
+	struct world *w = *state;
+	agent_up(w);
+	add_pod(w, ONE_CONTAINER);
+	run(w, 500);
+	assert_true(fake_runtime_exit(w->runtime, id(w, "POD", 0), 137, false));
+	run(w, 3000);
+	assert_int_equal(events(w, "SandboxChanged"), 1);
+	assert_int_equal(asked(w, "run", id(w, "POD", 1)), 1);
+	assert_int_equal(asked(w, "start", id(w, "web", 1)), 1);
+	json_t *c = cstatus(w, 0);
+	assert_int_equal(json_get_int(c, "restartCount", -1), 1);
+	json_decref(c);
+	assert_string_equal(condition(w, "Ready"), "True");
+	json_t *s = pod_status(w);
+	assert_string_equal(json_get_str(s, "podIP", ""), "10.0.0.2");
+	assert_int_equal(json_array_size(json_object_get(s, "podIPs")), 1);
+	json_decref(s);
+}
+
+#define PROBED(probe) "'containers':[{'name':'web','image':'web','imagePullPolicy':'Never'," probe "}]"
+
+static void readiness_follows_the_probe(void **state)
+{
+	struct world *w = *state;
+	agent_up(w);
+	fake_runtime_exec(w->runtime, "web", 1, "not yet");
+	add_pod(w, PROBED("'readinessProbe':{'exec':{'command':['ready']},'periodSeconds':2,'failureThreshold':2}"));
+	run(w, 1000);
+	assert_string_equal(phase(w), "Running");
+	assert_string_equal(condition(w, "Ready"), "False");
+	fake_runtime_exec(w->runtime, "web", 0, NULL);
+	run(w, 2500);
+	assert_string_equal(condition(w, "Ready"), "True");
+	fake_runtime_exec(w->runtime, "web", 1, "gone");
+	run(w, 2100); /* one failure is not enough */
+	assert_string_equal(condition(w, "Ready"), "True");
+	run(w, 2100);
+	assert_string_equal(condition(w, "Ready"), "False");
+	assert_int_equal(asked(w, "start", id(w, "web", 1)), 0);
+	assert_true(events(w, "Unhealthy") >= 2);
+}
+
+static void liveness_restarts(void **state)
+{
+	struct world *w = *state;
+	agent_up(w);
+	add_pod(w, PROBED("'livenessProbe':{'exec':{'command':['live']},'periodSeconds':1,'initialDelaySeconds':5}"));
+	run(w, 10000);
+	assert_int_equal(fake_runtime_running(w->runtime), 1);
+	fake_runtime_exec(w->runtime, "web", 1, "dead");
+	run(w, 3500);
+	assert_int_equal(asked(w, "start", id(w, "web", 1)), 1);
+	assert_int_equal(events(w, "Killing"), 1);
+	json_t *c = cstatus(w, 0);
+	assert_int_equal(json_get_int(c, "restartCount", -1), 1);
+	assert_int_equal(json_integer_value(json_path(c, "lastState", "terminated", "exitCode", NULL)), 143);
+	json_decref(c);
+}
+
+static void startup_holds_the_others_back(void **state)
+{
+	struct world *w = *state;
+	agent_up(w);
+	fake_runtime_exec(w->runtime, "web", 1, "starting");
+	add_pod(w, PROBED("'startupProbe':{'exec':{'command':['up']},'periodSeconds':1,'failureThreshold':30},"
+			  "'livenessProbe':{'exec':{'command':['live']},'periodSeconds':1,'failureThreshold':1}"));
+	run(w, 10000);
+	json_t *c = cstatus(w, 0);
+	assert_false(json_get_bool(c, "started", true));
+	assert_int_equal(json_get_int(c, "restartCount", -1), 0);
+	json_decref(c);
+	fake_runtime_exec(w->runtime, "web", 0, NULL);
+	run(w, 2000);
+	c = cstatus(w, 0);
+	assert_true(json_get_bool(c, "started", false));
+	assert_true(json_get_bool(c, "ready", false));
+	json_decref(c);
+}
+
+static void deadline_fails_the_pod(void **state)
+{
+	struct world *w = *state;
+	agent_up(w);
+	add_pod(w, "'activeDeadlineSeconds':5," ONE_CONTAINER);
+	run(w, 4000);
+	assert_string_equal(phase(w), "Running");
+	run(w, 3000);
+	assert_string_equal(phase(w), "Failed");
+	json_t *s = pod_status(w);
+	assert_string_equal(json_get_str(s, "reason", ""), "DeadlineExceeded");
+	json_decref(s);
+	assert_int_equal(fake_runtime_count(w->runtime), 0);
+}
+
+static void too_big_is_refused(void **state)
+{
+	struct world *w = *state;
+	agent_up(w);
+	add_pod(w, "'containers':[{'name':'web','image':'web','resources':{'requests':{'cpu':'10000'}}}]");
+	run(w, 1000);
+	assert_string_equal(phase(w), "Failed");
+	json_t *s = pod_status(w);
+	assert_string_equal(json_get_str(s, "reason", ""), "OutOfcpu");
+	json_decref(s);
+	assert_int_equal(fake_runtime_count(w->runtime), 0);
+	fake_delete(w->client, "Pod", "default", "p", NULL, 30);
+	run(w, 1000);
+	assert_null(fake_find(w->client, "Pod", "default", "p"));
+}
+
+static void read_into(char *ret, size_t size, const char *path)
+{
+	struct buf b = BUF_INIT;
+	struct err err = ERR_INIT;
+	if (file_read(path, 65536, &b, &err) < 0)
+		snprintf(ret, size, "%s", err.message);
+	else
+		snprintf(ret, size, "%s", buf_str(&b));
+	buf_done(&b);
+}
+
+static void volumes_and_env(void **state)
+{
+	struct world *w = *state;
+	char text[4096];
+	agent_up(w);
+	fake_add(w->client,
+		 "{'apiVersion':'v1','kind':'Service','metadata':{'name':'db-main','namespace':'default'},'spec':{"
+		 "'clusterIP':'10.96.0.7','ports':[{'port':5432,'protocol':'TCP'}]}}");
+	fake_add(w->client, "{'apiVersion':'v1','kind':'Secret','metadata':{'name':'s','namespace':'default'},'data':{"
+			    "'pass':'aGVsbG8='}}");
+	add_pod(w,
+		"'volumes':[{'name':'cfg','configMap':{'name':'c'}},{'name':'e','emptyDir':{}},{'name':'d','downwardAPI':{"
+		"'items':[{'path':'labels','fieldRef':{'fieldPath':'metadata.labels'}}]}}],'containers':[{'name':'web',"
+		"'image':'web','imagePullPolicy':'Never','args':['$(GREETING) $(NOPE) $$(X)'],'resources':{'limits':{"
+		"'memory':'64Mi','cpu':'500m'}},'env':[{'name':'GREETING','value':'hi'},{'name':'IP','valueFrom':{'fieldRef'"
+		":{'fieldPath':'status.podIP'}}},{'name':'PASS','valueFrom':{'secretKeyRef':{'name':'s','key':'pass'}}},"
+		"{'name':'MEM','valueFrom':{'resourceFieldRef':{'resource':'limits.memory','divisor':'1Mi'}}}],"
+		"'volumeMounts':[{'name':'cfg','mountPath':'/cfg'},{'name':'e','mountPath':'/e'},{'name':'e','mountPath':"
+		"'/sub','subPath':'a/b'}]}]");
+	run(w, 1000);
+	assert_string_equal(phase(w), "Pending"); /* the ConfigMap is missing */
+	assert_int_equal(events(w, "FailedMount"), 1);
+	fake_add(w->client,
+		 "{'apiVersion':'v1','kind':'ConfigMap','metadata':{'name':'c','namespace':'default'},'data':{"
+		 "'key':'one'}}");
+	run(w, 1000);
+	assert_string_equal(phase(w), "Running");
+	const char *config = fake_runtime_config(w->runtime, "web");
+	const char *parts[] = {"env GREETING=hi\n",
+			       "env IP=10.0.0.1\n",
+			       "env PASS=hello\n",
+			       "env MEM=64\n",
+			       "env DB_MAIN_SERVICE_HOST=10.96.0.7\n",
+			       "env DB_MAIN_PORT_5432_TCP=tcp://10.96.0.7:5432\n",
+			       "arg hi $(NOPE) $(X)\n",
+			       ":/cfg:ro\n",
+			       ":/e:rw\n",
+			       "/a/b:/sub:rw\n",
+			       ":/etc/hosts:rw\n",
+			       ":/dev/termination-log:rw\n",
+			       "memory 67108864\n",
+			       "shares 512\n"};
+	for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
+		if (!strstr(config, parts[i]))
+			fail_msg("not in the config: %s\n%s", parts[i], config);
+	}
+	_cleanup_free_ char *base = xasprintf("%s/pods/%s", w->dir, uid(w));
+	_cleanup_free_ char *key = xasprintf("%s/volumes/kubernetes.io~configmap/cfg/key", base);
+	_cleanup_free_ char *labels = xasprintf("%s/volumes/kubernetes.io~downward-api/d/labels", base);
+	_cleanup_free_ char *resolv = xasprintf("%s/etc/resolv.conf", base);
+	read_into(text, sizeof(text), key);
+	assert_string_equal(text, "one");
+	read_into(text, sizeof(text), labels);
+	assert_string_equal(text, "a=\"b\"");
+	read_into(text, sizeof(text), resolv);
+	assert_non_null(strstr(text, "nameserver 10.96.0.10\noptions"));
+	/* a change of the object arrives in the volume */
+	fake_patch(w->client, "ConfigMap", "default", "c", "{'data':{'key':'two'}}");
+	run(w, 1000);
+	read_into(text, sizeof(text), key);
+	assert_string_equal(text, "two");
+}
+
+static void node_stop_is_like_a_reboot(void **state)
+{
+	struct world *w = *state;
+	bool stopped = false;
+	agent_up(w);
+	add_pod(w, ONE_CONTAINER);
+	run(w, 500);
+	nodeagent_stop_pods(w->agent, 10, on_flag, &stopped);
+	run(w, 5000);
+	assert_true(stopped);
+	assert_int_equal(fake_runtime_count(w->runtime), 0);
+	assert_int_equal(fake_host_addresses(w->host), 0);
+	assert_string_equal(phase(w), "Running"); /* the object stays as it was */
+	agent_down(w);
+	agent_up(w);
+	run(w, 2000);
+	assert_string_equal(condition(w, "Ready"), "True");
+	json_t *c = cstatus(w, 0);
+	assert_int_equal(json_get_int(c, "restartCount", -1), 1);
+	json_decref(c);
+}
+
+static void same_name_other_uid(void **state)
+{
+	struct world *w = *state;
+	agent_up(w);
+	add_pod(w, ONE_CONTAINER);
+	run(w, 500);
+	char old_id[128];
+	snprintf(old_id, sizeof(old_id), "%s", id(w, "web", 0));
+	fake_delete(w->client, "Pod", "default", "p", NULL, 0);
+	fake_add(w->client,
+		 "{'apiVersion':'v1','kind':'Pod','metadata':{'name':'p','namespace':'default','uid':'u2'},'spec':{"
+		 "'nodeName':'n1'," ONE_CONTAINER "}}");
+	run(w, 5000);
+	assert_int_equal(asked(w, "exited", old_id), 1);
+	assert_string_not_equal(id(w, "web", 0), old_id);
+	assert_int_equal(fake_runtime_running(w->runtime), 1);
+	assert_string_equal(condition(w, "Ready"), "True");
+}
+
+static void ids_carry_what_is_needed(void **state)
+{
+	(void)state;
+	char text[128], u[64], n[64];
+	unsigned attempt;
+	pod_container_id(text, "0f0e0d0c-1111-2222-3333-444455556666", "web-1", 12);
+	assert_true(pod_parse_id(text, u, n, &attempt));
+	assert_string_equal(u, "0f0e0d0c-1111-2222-3333-444455556666");
+	assert_string_equal(n, "web-1");
+	assert_int_equal(attempt, 12);
+	pod_container_id(text, "0f0e0d0c-1111-2222-3333-444455556666",
+			 "a23456789012345678901234567890123456789012345678901234567890123", 1000000);
+	assert_true(strlen(text) <= 100);
+	assert_false(pod_parse_id("stranger", u, n, &attempt));
+	assert_false(pod_parse_id("a_b", u, n, &attempt));
+	assert_false(pod_parse_id("a_b_x", u, n, &attempt));
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+static const struct CMUnitTest tests[] = {
+	T(node_is_registered),
+	T(pod_runs),
+	T(status_golden),
+	T(crash_loop_backs_off),
+	T(backoff_is_forgotten_after_ten_minutes),
+	T(oom_is_told),
+	T(jobs_complete),
+	T(missing_image_backs_off),
+	T(never_pull),
+	T(init_containers_go_first),
+	T(failing_init_ends_a_never_pod),
+	T(endpoint_goes_before_sigterm),
+	T(a_silent_proxy_is_waited_for_two_seconds),
+	T(prestop_and_grace),
+	T(shortened_grace_is_respected),
+	T(restart_of_the_agent_adopts),
+	T(orphans_are_removed),
+	T(dead_pause_rebuilds_the_sandbox),
+	T(readiness_follows_the_probe),
+	T(liveness_restarts),
+	T(startup_holds_the_others_back),
+	T(deadline_fails_the_pod),
+	T(too_big_is_refused),
+	T(volumes_and_env),
+	T(node_stop_is_like_a_reboot),
+	T(same_name_other_uid),
+	cmocka_unit_test(ids_carry_what_is_needed),
+};
+
+RUN_TESTS(tests)
