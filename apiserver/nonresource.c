@@ -1,0 +1,240 @@
+#include "apiserver/nonresource.h"
+
+#include "apiserver/discovery.h"
+#include "apiserver/version_info.h"
+#include "lib/core/metrics.h"
+#include "lib/net/http.h"
+#include "lib/net/pki.h"
+
+#define PB_V2 "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
+
+static int answer_text(struct request *r, const char *text, int status)
+{
+	struct buf b = BUF_INIT;
+	buf_adds(&b, text);
+	result_bytes(r, &b, "text/plain; charset=utf-8", status);
+	return REQUEST_SKIP_TO_ANSWER;
+}
+
+/* ---- health ---- */
+
+static void health_answer(struct request *r, bool store_ok)
+{
+	const char *path = r->route.path;
+	bool boot_ok = r->server->started && !r->server->closing;
+	bool ready = store_ok && (boot_ok || !str_starts(path, "/readyz"));
+	const char *sub = strchr(path + 1, '/');
+	bool verbose = r->http && http_query(r->http, "verbose") != NULL;
+	char name[16];
+	snprintf(name, sizeof(name), "%.*s", (int)strcspn(path + 1, "/"), path + 1);
+	_cleanup_buf_ struct buf b = BUF_INIT;
+	if (sub) {
+		bool ok = streq(sub, "/etcd")                            ? store_ok
+			  : streq(sub, "/poststarthook/start-bootstrap") ? boot_ok
+									 : true;
+		buf_adds(&b, ok ? "ok" : "failed");
+		ready = ok;
+	} else if (verbose || !ready) {
+		buf_adds(&b, "[+]ping ok\n");
+		buf_addf(&b, "[%c]etcd %s\n", store_ok ? '+' : '-',
+			 store_ok ? "ok" : "failed: the store has no quorum");
+		buf_addf(&b, "[%c]poststarthook/start-bootstrap %s\n", boot_ok ? '+' : '-', boot_ok ? "ok" : "failed");
+		buf_addf(&b, "%s check %s\n", name, ready ? "passed" : "failed");
+	} else {
+		buf_adds(&b, "ok");
+	}
+	answer_text(r, buf_str(&b), ready ? 200 : 500);
+}
+
+static void on_status(void *arg, const struct err *err, const struct store_status *st)
+{
+	struct request *r = arg;
+	if (!request_arrived(r))
+		return;
+	health_answer(r, err->code == 0 && st->has_quorum && !st->read_only);
+	request_resume(r, REQUEST_ANSWER);
+}
+
+static int health_look(struct request *r)
+{
+	struct store *s = r->server->store;
+	request_submitted(r);
+	s->engine->status(s, on_status, r);
+	return REQUEST_WAIT;
+}
+static const struct handler handler_health = {.look = health_look};
+
+/* ---- version, metrics, discovery ---- */
+
+static int answer_version(struct request *r)
+{
+	result_tree(r, version_info(), 200);
+	return REQUEST_SKIP_TO_ANSWER;
+}
+static const struct handler handler_version = {.change = answer_version};
+
+static int answer_metrics(struct request *r)
+{
+	struct buf b = BUF_INIT;
+	metrics_render(&b);
+	result_bytes(r, &b, "text/plain; version=0.0.4; charset=utf-8", 200);
+	return REQUEST_SKIP_TO_ANSWER;
+}
+static const struct handler handler_metrics = {.change = answer_metrics};
+
+static int not_found(struct request *r)
+{
+	return err_status(&r->err, ERR_NOT_FOUND, "the server could not find the requested resource");
+}
+
+static int answer_discovery(struct request *r)
+{
+	return discovery_answer(r) ? REQUEST_SKIP_TO_ANSWER : not_found(r);
+}
+static const struct handler handler_discovery = {.change = answer_discovery};
+
+static int answer_root(struct request *r)
+{
+	json_t *paths = json_make("[s,s,s,s,s,s,s,s,s,s]", "/api", "/api/v1", "/apis", "/healthz", "/livez", "/metrics",
+				  "/openapi/v2", "/openapi/v3", "/readyz", "/version");
+	result_tree(r, json_make("{s:o}", "paths", paths), 200);
+	return REQUEST_SKIP_TO_ANSWER;
+}
+static const struct handler handler_root = {.change = answer_root};
+
+/* ---- OpenAPI ---- */
+
+static char *hash_hex(const struct buf *b)
+{
+	uint8_t sum[32];
+	char hex[65];
+	sha256(b->data, b->len, sum);
+	hex_encode(sum, sizeof(sum), hex);
+	for (char *p = hex; *p; p++)
+		if (*p >= 'a' && *p <= 'f')
+			*p = (char)(*p - 32);
+	return xstrdup(hex);
+}
+
+static int answer_tagged(struct request *r, struct buf *b, const char *type)
+{
+	_cleanup_free_ char *hash = hash_hex(b);
+	r->result.etag = xasprintf("\"%s\"", hash);
+	const char *have = r->http ? http_header(r->http, "If-None-Match") : NULL;
+	if (have && strstr(have, hash)) {
+		buf_done(b);
+		result_bytes(r, b, type, 304);
+	} else {
+		result_bytes(r, b, type, 200);
+	}
+	return REQUEST_SKIP_TO_ANSWER;
+}
+
+static int answer_openapi_v2(struct request *r)
+{
+	struct buf b = BUF_INIT;
+	const char *accept = r->http ? http_header(r->http, "Accept") : NULL;
+	if (accept && strstr(accept, "proto-openapi.spec.v2")) {
+		openapi_v2_write_pb(&b);
+		return answer_tagged(r, &b, PB_V2);
+	}
+	openapi_v2_write(&b);
+	return answer_tagged(r, &b, "application/json");
+}
+static const struct handler handler_openapi_v2 = {.change = answer_openapi_v2};
+
+static bool group_version_known(const char *group, const char *version)
+{
+	for (size_t i = 0; kinds_all[i]; i++)
+		if (streq(kinds_all[i]->group, group) && streq(kinds_all[i]->version, version))
+			return true;
+	return false;
+}
+
+static void index_add(json_t *paths, const struct kind *k)
+{
+	_cleanup_free_ char *path =
+		*k->group ? xasprintf("apis/%s/%s", k->group, k->version) : xasprintf("api/%s", k->version);
+	if (json_object_get(paths, path))
+		return;
+	_cleanup_buf_ struct buf b = BUF_INIT;
+	openapi_v3_write(&b, k->group, k->version);
+	_cleanup_free_ char *hash = hash_hex(&b);
+	_cleanup_free_ char *url = xasprintf("/openapi/v3/%s?hash=%s", path, hash);
+	json_put(paths, path, json_make("{s:s}", "serverRelativeURL", url));
+}
+
+static int answer_openapi_v3_index(struct request *r)
+{
+	_cleanup_json_ json_t *paths = json_object();
+	for (size_t i = 0; kinds_all[i]; i++)
+		index_add(paths, kinds_all[i]);
+	_cleanup_json_ json_t *tree = json_make("{s:O}", "paths", paths);
+	struct buf b = BUF_INIT;
+	json_write(&b, tree);
+	return answer_tagged(r, &b, "application/json");
+}
+static const struct handler handler_openapi_v3_index = {.change = answer_openapi_v3_index};
+
+static int answer_openapi_v3(struct request *r)
+{
+	char text[300];
+	const char *group = "", *version = NULL;
+	snprintf(text, sizeof(text), "%s", r->route.path + strlen("/openapi/v3/"));
+	if (str_starts(text, "api/")) {
+		version = text + 4;
+	} else if (str_starts(text, "apis/")) {
+		char *slash = strchr(text + 5, '/');
+		if (slash) {
+			*slash = 0;
+			group = text + 5;
+			version = slash + 1;
+		}
+	}
+	if (!version || !group_version_known(group, version))
+		return not_found(r);
+	const char *accept = r->http ? http_header(r->http, "Accept") : NULL;
+	if (accept && strstr(accept, "proto-openapi.spec.v3") && !strstr(accept, "json") && !strstr(accept, "*/*"))
+		return err_status(&r->err, ERR_NOT_ACCEPTABLE,
+				  "only the following media types are accepted: application/json");
+	struct buf b = BUF_INIT;
+	openapi_v3_write(&b, group, version);
+	return answer_tagged(r, &b, "application/json");
+}
+static const struct handler handler_openapi_v3 = {.change = answer_openapi_v3};
+
+static const struct {
+	const char *path;
+	bool prefix;
+	const struct handler *handler;
+} rows[] = {
+	{"/", false, &handler_root},
+	{"/version", false, &handler_version},
+	{"/version/", false, &handler_version},
+	{"/healthz", false, &handler_health},
+	{"/livez", false, &handler_health},
+	{"/readyz", false, &handler_health},
+	{"/healthz/", true, &handler_health},
+	{"/livez/", true, &handler_health},
+	{"/readyz/", true, &handler_health},
+	{"/metrics", false, &handler_metrics},
+	{"/api", false, &handler_discovery},
+	{"/apis", false, &handler_discovery},
+	{"/api/", true, &handler_discovery},
+	{"/apis/", true, &handler_discovery},
+	{"/openapi/v2", false, &handler_openapi_v2},
+	{"/openapi/v3", false, &handler_openapi_v3_index},
+	{"/openapi/v3/", true, &handler_openapi_v3},
+};
+
+const struct handler *nonresource_handler(struct request *r)
+{
+	const char *path = r->route.path;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		if (rows[i].prefix ? !str_starts(path, rows[i].path) : !streq(path, rows[i].path))
+			continue;
+		return streq(r->method, "GET") || streq(r->method, "HEAD") ? rows[i].handler : NULL;
+	}
+	not_found(r);
+	return NULL;
+}
