@@ -171,7 +171,7 @@ static bool check_framing(struct http_parse *p)
 	if (lengths > 1 || encodings > 1 || (lengths && encodings))
 		refuse(p, 400, "more than one of Content-Length and Transfer-Encoding");
 	else if (encoding && (p->http10 || strcasecmp(encoding, "chunked") != 0))
-		refuse(p, p->http10 ? 400 : 501, "transfer encoding other than chunked");
+		refuse(p, 400, "transfer encoding other than chunked");
 	else if (hosts > 1 || (hosts == 0 && !p->http10))
 		refuse(p, 400, "exactly one Host header is required");
 	return p->state != HTTP_PARSE_FAILED;

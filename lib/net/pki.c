@@ -131,7 +131,11 @@ static int add_extensions(mbedtls_x509write_cert *w, const struct issue *in, str
 	unsigned usage = MBEDTLS_X509_KU_DIGITAL_SIGNATURE;
 	usage |= in->ca ? MBEDTLS_X509_KU_KEY_CERT_SIGN | MBEDTLS_X509_KU_CRL_SIGN | MBEDTLS_X509_KU_KEY_ENCIPHERMENT
 			: MBEDTLS_X509_KU_KEY_ENCIPHERMENT;
-	if ((rc = mbedtls_x509write_crt_set_basic_constraints(w, in->ca, -1)) ||
+	/* By hand, because RFC 5280 (4.2.1.9) wants a CA's to be critical. */
+	static const unsigned char is_ca[] = {0x30, 3, 1, 1, 0xff}, is_leaf[] = {0x30, 0};
+	if ((rc = mbedtls_x509write_crt_set_extension(
+		     w, MBEDTLS_OID_BASIC_CONSTRAINTS, MBEDTLS_OID_SIZE(MBEDTLS_OID_BASIC_CONSTRAINTS), 1,
+		     in->ca ? is_ca : is_leaf, in->ca ? sizeof(is_ca) : sizeof(is_leaf))) ||
 	    (rc = mbedtls_x509write_crt_set_key_usage(w, usage)) ||
 	    (in->ca && (rc = mbedtls_x509write_crt_set_subject_key_identifier(w))) ||
 	    (rc = mbedtls_x509write_crt_set_authority_key_identifier(w)))

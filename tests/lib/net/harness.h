@@ -222,6 +222,11 @@ _unused_ static void raw_send(int fd, const char *data, size_t len)
 	assert_int_equal(send(fd, data, len, MSG_NOSIGNAL), (ssize_t)len);
 }
 
+_unused_ static void raw_say(int fd, const char *text)
+{
+	raw_send(fd, text, strlen(text));
+}
+
 /* Reads what there is into out; true at the end of the connection. */
 _unused_ static bool raw_read(int fd, struct buf *out)
 {
