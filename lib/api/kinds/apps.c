@@ -90,7 +90,7 @@ static const struct schema_field replica_set_condition_fields[] = {
 static SCHEMA(replica_set_condition, "api.apps.v1.ReplicaSetCondition");
 
 static const struct schema_field replica_set_status_fields[] = {
-	I32("replicas", 1, DFLT("0"), AT_LEAST(0)),
+	I32("replicas", 1, KEEP_ZERO, DFLT("0"), AT_LEAST(0)),
 	I32("fullyLabeledReplicas", 2, AT_LEAST(0)),
 	I32("readyReplicas", 4, AT_LEAST(0)),
 	I32("availableReplicas", 5, AT_LEAST(0)),

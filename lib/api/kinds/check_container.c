@@ -39,6 +39,19 @@ static void check_field_ref(const json_t *ref, const char *path, struct err *err
 			  "\"status.podIPs\"");
 }
 
+static void check_resource_ref(const json_t *ref, const char *path, struct err *err)
+{
+	const char *name = json_get_str(ref, "resource", "");
+	const char *of = str_starts(name, "limits.") ? name + 7 : str_starts(name, "requests.") ? name + 9 : "";
+
+	if (!*name || streq(of, "cpu") || streq(of, "memory") || streq(of, "ephemeral-storage") ||
+	    str_starts(of, "hugepages-"))
+		return;
+	fault_unsupported(err, at(path, "resourceFieldRef.resource"), name,
+			  "\"limits.cpu\", \"limits.ephemeral-storage\", \"limits.memory\", \"requests.cpu\", "
+			  "\"requests.ephemeral-storage\", \"requests.memory\"");
+}
+
 void container__check_env_source(const json_t *obj, _unused_ const json_t *old, const char *path, struct err *err)
 {
 	int n = 0;
@@ -53,6 +66,8 @@ void container__check_env_source(const json_t *obj, _unused_ const json_t *old, 
 		fault_invalid(err, at_self(path), "", "may not have more than one field specified at a time");
 	if (member_set(obj, "fieldRef"))
 		check_field_ref(json_object_get(obj, "fieldRef"), path, err);
+	if (member_set(obj, "resourceFieldRef"))
+		check_resource_ref(json_object_get(obj, "resourceFieldRef"), path, err);
 	for (size_t i = 2; i < ARRAY_LEN(env_sources); i++)
 		if (member_set(obj, env_sources[i]) && !*json_get_str(json_object_get(obj, env_sources[i]), "name", ""))
 			fault_required(err, at(path, "%s.name", env_sources[i]), NULL);

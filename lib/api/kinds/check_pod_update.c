@@ -2,6 +2,8 @@
 
 #include "lib/api/kinds/faults.h"
 #include "lib/api/kinds/hooks.h"
+#include "lib/api/kinds/same.h"
+#include "lib/api/kinds/tables.h"
 
 static void drop_images(json_t *spec, const char *list)
 {
@@ -105,7 +107,7 @@ static void check_update(const json_t *spec, const json_t *old, struct err *err)
 	if (json_get_int(old, "terminationGracePeriodSeconds", 0) < 0 &&
 	    json_get_int(spec, "terminationGracePeriodSeconds", 0) == 1)
 		json_put(b, "terminationGracePeriodSeconds", json_integer(1));
-	if (!json_equal(a, b))
+	if (!object_same(&schema_pod_spec, a, b))
 		fault_forbidden(err, at_self("spec"),
 				"pod updates may not change fields other than `spec.containers[*].image`,"
 				"`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` "

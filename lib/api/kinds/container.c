@@ -170,7 +170,7 @@ static SCHEMA(probe, "api.core.v1.Probe", .doc = "A question asked of a containe
 	      .check = container__check_probe);
 
 static const struct schema_field sleep_action_fields[] = {
-	I64("seconds", 1, AT_LEAST(0)),
+	I64("seconds", 1, KEEP_ZERO, AT_LEAST(0)),
 	END,
 };
 static SCHEMA(sleep_action, "api.core.v1.SleepAction");

@@ -15,7 +15,7 @@ static SCHEMA(endpoint_address, "api.core.v1.EndpointAddress");
 
 static const struct schema_field endpoint_port_fields[] = {
 	STR("name", 1, IS(DNS_LABEL)),
-	I32("port", 2, REQ, IS(PORT_NUMBER)),
+	I32("port", 2, FLAGS(SCHEMA_REQUIRED | SCHEMA_POINTER), IS(PORT_NUMBER)),
 	STR("protocol", 3, DFLT_STR("TCP"), ENUM("TCP", "UDP", "SCTP")),
 	STRP("appProtocol", 4),
 	END,

@@ -60,7 +60,7 @@ static const struct schema_field node_address_fields[] = {
 static SCHEMA(node_address, "api.core.v1.NodeAddress");
 
 static const struct schema_field daemon_endpoint_fields[] = {
-	I32("Port", 1),
+	I32("Port", 1, KEEP_ZERO),
 	END,
 };
 static SCHEMA(daemon_endpoint, "api.core.v1.DaemonEndpoint");

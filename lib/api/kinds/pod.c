@@ -41,7 +41,7 @@ static const struct schema_field container_state_running_fields[] = {
 static SCHEMA(container_state_running, "api.core.v1.ContainerStateRunning");
 
 static const struct schema_field container_state_terminated_fields[] = {
-	I32("exitCode", 1),
+	I32("exitCode", 1, KEEP_ZERO),
 	I32("signal", 2),
 	STR("reason", 3),
 	STR("message", 4),
@@ -70,8 +70,8 @@ static const struct schema_field volume_mount_status_fields[] = {
 static SCHEMA(volume_mount_status, "api.core.v1.VolumeMountStatus");
 
 static const struct schema_field linux_container_user_fields[] = {
-	I64("uid", 1),
-	I64("gid", 2),
+	I64("uid", 1, KEEP_ZERO),
+	I64("gid", 2, KEEP_ZERO),
 	LIST_I64("supplementalGroups", 3, ATOMIC),
 	END,
 };
@@ -101,8 +101,8 @@ static const struct schema_field container_status_fields[] = {
 	STR("name", 1),
 	OBJ("state", 2, &schema_container_state),
 	OBJ("lastState", 3, &schema_container_state),
-	BOOL("ready", 4),
-	I32("restartCount", 5),
+	BOOL("ready", 4, KEEP_ZERO),
+	I32("restartCount", 5, KEEP_ZERO),
 	STR("image", 6),
 	STR("imageID", 7),
 	STR("containerID", 8),

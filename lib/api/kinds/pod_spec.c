@@ -52,7 +52,7 @@ static const struct schema_field node_selector_fields[] = {
 static SCHEMA(node_selector, "api.core.v1.NodeSelector");
 
 static const struct schema_field preferred_scheduling_term_fields[] = {
-	I32("weight", 1, BETWEEN(1, 100)),
+	I32("weight", 1, KEEP_ZERO, BETWEEN(1, 100)),
 	OBJ("preference", 2, &schema_node_selector_term, REQ),
 	END,
 };
@@ -77,7 +77,7 @@ static const struct schema_field pod_affinity_term_fields[] = {
 static SCHEMA(pod_affinity_term, "api.core.v1.PodAffinityTerm");
 
 static const struct schema_field weighted_pod_affinity_term_fields[] = {
-	I32("weight", 1, BETWEEN(1, 100)),
+	I32("weight", 1, KEEP_ZERO, BETWEEN(1, 100)),
 	OBJ("podAffinityTerm", 2, &schema_pod_affinity_term, REQ),
 	END,
 };
@@ -144,7 +144,7 @@ static const struct schema_field pod_readiness_gate_fields[] = {
 static SCHEMA(pod_readiness_gate, "api.core.v1.PodReadinessGate");
 
 static const struct schema_field topology_spread_constraint_fields[] = {
-	I32("maxSkew", 1, AT_LEAST(1)),
+	I32("maxSkew", 1, KEEP_ZERO, AT_LEAST(1)),
 	STR("topologyKey", 2, REQ, IS(QUALIFIED_NAME)),
 	STR("whenUnsatisfiable", 3, REQ, ENUM("DoNotSchedule", "ScheduleAnyway")),
 	OBJ("labelSelector", 4, &schema_label_selector),

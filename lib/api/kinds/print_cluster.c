@@ -125,7 +125,7 @@ void node__cells(const json_t *obj, int64_t now_s, json_t *cells)
 
 const struct kind_column config_map_columns[] = {
 	COLUMN_NAME,
-	COLUMN("Data", "integer", "Number of entries."),
+	COLUMN("Data", "string", "Number of entries."),
 	COLUMN_AGE,
 	COLUMNS_END,
 };
@@ -141,7 +141,7 @@ void config_map__cells(const json_t *obj, int64_t now_s, json_t *cells)
 const struct kind_column secret_columns[] = {
 	COLUMN_NAME,
 	COLUMN("Type", "string", "What its data must hold."),
-	COLUMN("Data", "integer", "Number of entries."),
+	COLUMN("Data", "string", "Number of entries."),
 	COLUMN_AGE,
 	COLUMNS_END,
 };

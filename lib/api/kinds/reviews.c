@@ -56,7 +56,7 @@ static SCHEMA(self_subject_access_review_spec, "api.authorization.v1.SelfSubject
 	      .check = review__check_attributes);
 
 static const struct schema_field subject_access_review_status_fields[] = {
-	BOOL("allowed", 1),
+	BOOL("allowed", 1, KEEP_ZERO),
 	BOOL("denied", 4),
 	STR("reason", 2),
 	STR("evaluationError", 3),
@@ -126,7 +126,7 @@ static SCHEMA(non_resource_rule, "api.authorization.v1.NonResourceRule");
 static const struct schema_field subject_rules_review_status_fields[] = {
 	LIST_OBJ("resourceRules", 1, &schema_resource_rule, ATOMIC),
 	LIST_OBJ("nonResourceRules", 2, &schema_non_resource_rule, ATOMIC),
-	BOOL("incomplete", 3),
+	BOOL("incomplete", 3, KEEP_ZERO),
 	STR("evaluationError", 4),
 	END,
 };

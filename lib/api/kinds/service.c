@@ -16,7 +16,7 @@ static const struct schema_field service_port_fields[] = {
 	STR("name", 1, IS(DNS_LABEL), DOC("Needed when there is more than one.")),
 	STR("protocol", 2, DFLT_STR("TCP"), ENUM("TCP", "UDP", "SCTP"), DOC("TCP, UDP or SCTP.")),
 	STRP("appProtocol", 6, IS(QUALIFIED_NAME)),
-	I32("port", 3, REQ, IS(PORT_NUMBER), DOC("Port of the service.")),
+	I32("port", 3, FLAGS(SCHEMA_REQUIRED | SCHEMA_POINTER), IS(PORT_NUMBER), DOC("Port of the service.")),
 	INT_OR_STR("targetPort", 4, IS(PORT_NUMBER), DOC("Number or name of the port of the pods.")),
 	I32("nodePort", 5, BETWEEN(0, 65535), DOC("Port of every node that leads here.")),
 	END,

@@ -18,7 +18,7 @@ static const struct schema_field scale_spec_fields[] = {
 static SCHEMA(scale_spec, "api.autoscaling.v1.ScaleSpec");
 
 static const struct schema_field scale_status_fields[] = {
-	I32("replicas", 1),
+	I32("replicas", 1, KEEP_ZERO),
 	STR("selector", 2),
 	END,
 };

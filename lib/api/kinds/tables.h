@@ -45,10 +45,12 @@
 #define MAP_BYTES(n, p, ...)   FIELD(n, SCHEMA_BYTES, SCHEMA_MAP, p, __VA_ARGS__)
 #define MAP_ANY(n, p, ...)     FIELD(n, SCHEMA_ANY, SCHEMA_MAP, p, __VA_ARGS__)
 
-#define FLAGS(f)    .flags = (f)
-#define REQ         .flags = SCHEMA_REQUIRED
-#define SET         .flags = SCHEMA_SET
-#define ATOMIC      .flags = SCHEMA_ATOMIC
+#define FLAGS(f) .flags = (f)
+#define REQ      .flags = SCHEMA_REQUIRED
+#define SET      .flags = SCHEMA_SET
+#define ATOMIC   .flags = SCHEMA_ATOMIC
+/* No pointer in Go, but written even when zero (no omitempty): a zero that was given is kept just the same. */
+#define KEEP_ZERO   .flags = SCHEMA_POINTER
 #define IS(fmt)     .format = FMT_##fmt
 #define DFLT(json)  .dflt = json
 #define DFLT_STR(s) .dflt = "\"" s "\""

@@ -65,7 +65,7 @@ static SCHEMA(nfs_volume_source, "api.core.v1.NFSVolumeSource");
 static const struct schema_field iscsi_volume_source_fields[] = {
 	STR("targetPortal", 1, REQ),
 	STR("iqn", 2, REQ),
-	I32("lun", 3),
+	I32("lun", 3, KEEP_ZERO),
 	STR("iscsiInterface", 4, DFLT_STR("default")),
 	STR("fsType", 5),
 	BOOL("readOnly", 6),

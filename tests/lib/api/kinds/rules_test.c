@@ -74,6 +74,16 @@ static void pods(_unused_ void **state)
 		{"pod", POD,
 		 C("'env':[{'name':'A','value':'x','valueFrom':{'fieldRef':{'fieldPath':'metadata.name'}}}]"),
 		 AT_C "env[0].valueFrom: Invalid value: \"\": may not be specified when `value` is not empty\n"},
+		{"pod", POD, C("'env':[{'name':'A','valueFrom':{'fieldRef':{'fieldPath':'status.phase'}}}]"),
+		 AT_C "env[0].valueFrom.fieldRef.fieldPath: Unsupported value: \"status.phase\": supported values: "
+		      "\"metadata.name\", \"metadata.namespace\", \"metadata.uid\", \"spec.nodeName\", "
+		      "\"spec.serviceAccountName\", \"status.hostIP\", \"status.hostIPs\", \"status.podIP\", "
+		      "\"status.podIPs\"\n"},
+		{"pod", POD, C("'env':[{'name':'A','valueFrom':{'resourceFieldRef':{'resource':'limits.cpu'}}}]"), ""},
+		{"pod", POD, C("'env':[{'name':'A','valueFrom':{'resourceFieldRef':{'resource':'cpu'}}}]"),
+		 AT_C "env[0].valueFrom.resourceFieldRef.resource: Unsupported value: \"cpu\": supported values: "
+		      "\"limits.cpu\", \"limits.ephemeral-storage\", \"limits.memory\", \"requests.cpu\", "
+		      "\"requests.ephemeral-storage\", \"requests.memory\"\n"},
 		{"pod", POD, C("'volumeMounts':[{'name':'x','mountPath':'/x'}]"),
 		 AT_C "volumeMounts[0].name: Not found: \"x\"\n"},
 		{"pod", POD,
@@ -138,6 +148,8 @@ static void pod_updates(_unused_ void **state)
 		{"pod", POD, "{'spec':{'containers':[{'name':'c','image':'i:2','imagePullPolicy':'IfNotPresent'}]}}",
 		 ""},
 		{"pod", POD, C("'command':['x']"), FIXED},
+		{"pod", POD, C("'tty':false,'command':[],'ports':null,'workingDir':''"), ""},
+		{"pod", POD, "{'spec':{'automountServiceAccountToken':false}}", FIXED},
 		{"pod", POD, "{'spec':{'nodeName':'n'}}", FIXED},
 		{"pod", POD, "{'spec':{'tolerations':[{'key':'a','operator':'Exists'}]}}", ""},
 		{"pod", POD, "{'spec':{'activeDeadlineSeconds':5}}", ""},
