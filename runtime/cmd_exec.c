@@ -194,6 +194,8 @@ static int enter(struct exec *e, struct err *err)
 {
 	int flags = CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP, r;
 	bool user = other_user_namespace(e->state.init.pid);
+	if (!str_empty(e->state.cgroup) && (r = cgroup_enter_self_v1(&e->fs, e->state.cgroup, err)) < 0)
+		return r;
 	if ((r = process_early(&e->process, err)) < 0)
 		return r;
 	if (setns(e->pidfd, flags | (user ? CLONE_NEWUSER : 0)) < 0)
@@ -218,8 +220,6 @@ static void exec_child(struct exec *e, int sync_fd)
 	(void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 	for (int sig = 1; sig < _NSIG; sig++)
 		(void)signal(sig, SIG_DFL);
-	if (sync_receive(sync_fd, &kind, NULL) < 0 || kind != SYNC_GO)
-		_exit(1);
 	if (enter(e, &err) == 0) {
 		/* In the foreground the command ends with the one who waits for it, however that one ends. After
 		 * the change of user, which would take the wish back. */
@@ -234,13 +234,16 @@ static void exec_child(struct exec *e, int sync_fd)
 
 static int spawn(struct exec *e, pid_t *ret_pid, struct err *err)
 {
+	_cleanup_close_ int cgroup_fd = -1;
 	int pair[2], kind, r;
+	if (!str_empty(e->state.cgroup) && (r = cgroup_open_unified(&e->fs, e->state.cgroup, &cgroup_fd, err)) < 0)
+		return r;
 	if (setns(e->pidfd, CLONE_NEWPID) < 0)
 		return err_errno(err, "can't enter the pid namespace of %s", e->o.id);
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
 		return err_errno(err, "socketpair");
 	_cleanup_close_ int sync_fd = pair[0];
-	pid_t pid = fork();
+	pid_t pid = clone_process(0, cgroup_fd);
 	if (pid == 0) {
 		close(pair[0]);
 		exec_child(e, pair[1]);
@@ -248,12 +251,7 @@ static int spawn(struct exec *e, pid_t *ret_pid, struct err *err)
 	close(pair[1]);
 	if (pid < 0)
 		return err_errno(err, "fork");
-	r = str_empty(e->state.cgroup) ? 0 : cgroup_enter(&e->fs, e->state.cgroup, pid, err);
-	if (r == 0 && sync_send(sync_fd, SYNC_GO, NULL) < 0)
-		r = err_set(err, -EIO, "the command's process is gone");
-	if (r == 0)
-		r = sync_receive(sync_fd, &kind, err);
-	if (r < 0) {
+	if ((r = sync_receive(sync_fd, &kind, err)) < 0) {
 		kill(pid, SIGKILL);
 		return r;
 	}

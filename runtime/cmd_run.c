@@ -1,4 +1,5 @@
 #include <getopt.h>
+#include <sys/file.h>
 
 #include "runtime/cmd.h"
 
@@ -52,10 +53,9 @@ int cmd_run(const struct runtime_global *g, int argc, char **argv, struct err *e
 	_cleanup_container_ struct container ct = CONTAINER_INIT;
 	if ((r = container_create(&ct, g, &o, id, err)) < 0 || detach)
 		return r;
-	closep(&ct.dir_fd); /* others may look, kill and delete while it runs */
-	ct.dir_fd = -1;
+	(void)flock(ct.dir_fd, LOCK_UN); /* others may look, kill and delete while it runs */
 	int code = cmd_wait_child(ct.state.init.pid);
-	if (!keep && (r = container_delete(g, id, true, err)) < 0)
-		return r;
-	return code;
+	(void)flock(ct.dir_fd, LOCK_EX);
+	r = keep ? 0 : container_finish(&ct, err);
+	return r < 0 ? r : code;
 }

@@ -3,8 +3,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <link.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
@@ -24,6 +26,7 @@ struct shim {
 	struct shim_stream streams[2];
 	int signal_fd;
 	int console_fd; /* the terminal's master comes from here */
+	struct cgroup_fs fs;
 	pid_t init;
 	int status; /* of init, once reaped */
 	bool exited;
@@ -81,8 +84,6 @@ static int claim(const struct shim *s, struct err *err)
 /* Out of the caller's session and group: what ends the agent must not end us. */
 static int detach(const struct shim *s, struct err *err)
 {
-	struct cgroup_fs fs;
-	int r;
 	if (setsid() < 0)
 		return err_errno(err, "setsid");
 	if (prctl(PR_SET_CHILD_SUBREAPER, 1) < 0)
@@ -91,11 +92,7 @@ static int detach(const struct shim *s, struct err *err)
 	if (chdir("/") < 0)
 		return err_errno(err, "chdir");
 	umask(0022);
-	if (!s->cgroup_self)
-		return 0;
-	if ((r = cgroup_fs_open(CGROUP_ROOT, &fs, err)) < 0 || (r = cgroup_make(&fs, s->cgroup_self, err)) < 0)
-		return r;
-	return cgroup_enter(&fs, s->cgroup_self, 0, err);
+	return s->cgroup_self ? cgroup_enter_self_v1(&s->fs, s->cgroup_self, err) : 0;
 }
 
 struct create_fds {
@@ -256,8 +253,23 @@ static int write_exit(const struct shim *s, struct err *err)
 	return oci_exit_write(s->global->root, s->id, &ex, err);
 }
 
+/* What it took to come here is not needed to stay: text and constants go from our memory, and the few pages the loop
+ * below runs on come back by themselves. */
+static int drop_segment(struct dl_phdr_info *info, size_t size, void *arg)
+{
+	(void)size, (void)arg;
+	for (unsigned i = 0; i < info->dlpi_phnum; i++) {
+		const ElfW(Phdr) *p = &info->dlpi_phdr[i];
+		uintptr_t from = (info->dlpi_addr + p->p_vaddr) & ~(uintptr_t)4095;
+		if (p->p_type == PT_LOAD && !(p->p_flags & PF_W))
+			(void)madvise((void *)from, info->dlpi_addr + p->p_vaddr + p->p_memsz - from, MADV_DONTNEED);
+	}
+	return 1; /* the program itself comes first */
+}
+
 static int watch(struct shim *s, struct err *err)
 {
+	(void)dl_iterate_phdr(drop_segment, NULL);
 	reap(s); /* it may have ended before the first signal could be seen */
 	while (!s->exited) {
 		struct pollfd p[3] = {{.fd = s->signal_fd, .events = POLLIN},
@@ -332,12 +344,18 @@ int cmd_shim(const struct runtime_global *g, int argc, char **argv, struct err *
 	if (!bundle)
 		return err_errno(err, "bundle %s", s.bundle);
 	s.bundle = bundle;
+	_cleanup_close_ int cgroup_fd = -1;
+	if (s.cgroup_self &&
+	    ((r = cgroup_fs_open(CGROUP_ROOT, &s.fs, err)) < 0 || (r = cgroup_make(&s.fs, s.cgroup_self, err)) < 0 ||
+	     (r = cgroup_open_unified(&s.fs, s.cgroup_self, &cgroup_fd, err)) < 0))
+		return r;
 	if ((r = pipe_pair(report, err)) < 0)
 		return r;
-	pid_t pid = fork();
+	pid_t pid = clone_process(0, cgroup_fd);
 	if (pid < 0)
 		return err_errno(err, "fork");
 	if (pid == 0) {
+		closep(&cgroup_fd);
 		close(report[0]);
 		shim_main(&s, report[1]);
 	}

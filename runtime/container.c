@@ -195,6 +195,16 @@ static int join_pid_namespace(const struct spec *s, struct err *err)
 	return 0;
 }
 
+pid_t clone_process(uint64_t flags, int cgroup_fd)
+{
+	struct clone_args a = {.flags = flags, .exit_signal = SIGCHLD};
+	if (cgroup_fd >= 0) {
+		a.flags |= CLONE_INTO_CGROUP;
+		a.cgroup = (uint64_t)cgroup_fd;
+	}
+	return (pid_t)syscall(SYS_clone3, &a, sizeof(a));
+}
+
 static int spawn_init(struct container *c, struct err *err)
 {
 	int pair[2];
@@ -202,14 +212,12 @@ static int spawn_init(struct container *c, struct err *err)
 		return err_errno(err, "socketpair");
 	c->sync_fd = pair[0];
 	c->init_sync_fd = pair[1];
-	int r = join_pid_namespace(&c->spec, err);
-	if (r < 0)
+	_cleanup_close_ int cgroup_fd = -1;
+	int r;
+	if ((r = join_pid_namespace(&c->spec, err)) < 0 ||
+	    (r = cgroup_open_unified(&c->fs, c->group, &cgroup_fd, err)) < 0)
 		return r;
-	struct clone_args a = {
-		.flags = c->spec.new_ns & (CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWUSER),
-		.exit_signal = SIGCHLD,
-	};
-	long pid = syscall(SYS_clone3, &a, sizeof(a));
+	pid_t pid = clone_process(c->spec.new_ns & (CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWUSER), cgroup_fd);
 	if (pid < 0)
 		return err_errno(err, "can't clone the container's init");
 	if (pid == 0)
@@ -218,7 +226,7 @@ static int spawn_init(struct container *c, struct err *err)
 	c->init_sync_fd = -1;
 	closep(&c->start_fd);
 	c->start_fd = -1;
-	return proc_identify((pid_t)pid, &c->state.init, err);
+	return proc_identify(pid, &c->state.init, err);
 }
 
 /* What init says next; its hooks are run in our namespaces when it asks. */
@@ -247,7 +255,7 @@ static int bring_up(struct container *c, struct err *err)
 	if ((r = cgroup_make(&c->fs, c->group, err)) < 0 ||
 	    (r = resources_apply(&c->fs, c->group, json_object_get(linux_, "resources"),
 				 json_object_get(linux_, "devices"), err)) < 0 ||
-	    (r = cgroup_enter(&c->fs, c->group, c->state.init.pid, err)) < 0 || (r = map_ids(c, err)) < 0)
+	    (r = map_ids(c, err)) < 0)
 		return r;
 	if (sync_send(c->sync_fd, SYNC_GO, NULL) < 0)
 		return err_set(err, -EIO, "the container's init is gone");
@@ -392,6 +400,20 @@ static int stop_for_delete(struct oci_state *st, bool force, struct err *err)
 	if ((r = proc_kill(&st->init, SIGKILL, NULL, err)) < 0)
 		return r;
 	return wait_gone(&st->init, 10000, err);
+}
+
+int container_finish(struct container *c, struct err *err)
+{
+	_cleanup_free_ char *dir = xasprintf("%s/%s", c->global->root, c->state.id);
+	int r = cgroup_remove(&c->fs, c->group, 5000, err);
+	if (r < 0)
+		return r;
+	c->state.status = OCI_STOPPED;
+	(void)hooks_run(&c->spec, "poststop", &c->state, NULL);
+	/* nearly always there is just the one file */
+	if (unlinkat(c->dir_fd, "state.json", 0) == 0 && rmdir(dir) == 0)
+		return 0;
+	return rm_rf(dir, err);
 }
 
 int container_delete(const struct runtime_global *g, const char *id, bool force, struct err *err)

@@ -56,6 +56,8 @@ int container_create(struct container *c, const struct runtime_global *g, const 
 int container_start(const struct runtime_global *g, const char *id, struct err *err);
 /* Removes everything; a living one only with force (killed first). force: absent is fine. */
 int container_delete(const struct runtime_global *g, const char *id, bool force, struct err *err);
+/* The same for the one who made it and has seen it end: nothing is read again. */
+int container_finish(struct container *c, struct err *err);
 int container_kill(const struct runtime_global *g, const char *id, int sig, bool all, struct err *err);
 
 /* Lock ROOT/ID. -ENOENT when there is none. */
@@ -66,6 +68,8 @@ int container_spec(const struct oci_state *st, struct spec *ret, struct err *err
 int container_filter(const struct runtime_global *g, const struct spec *s, uint64_t bounding,
 		     struct seccomp_filter **ret, struct err *err);
 int64_t wall_us(void);
+/* fork, with namespaces and born in a v2 control group (fd, or -1). */
+pid_t clone_process(uint64_t flags, int cgroup_fd);
 
 /* What passes between creator and init: one message a packet. */
 enum sync_kind {

@@ -121,8 +121,8 @@ static int prepare_namespaces(struct container *c, struct err *err)
 	int r;
 	if (!user && later && unshare(later) < 0)
 		return err_errno(err, "can't make namespaces");
-	await(c); /* in its control groups, ids mapped */
-	if ((r = be_root_of_user_namespace(s, err)) < 0)
+	await(c); /* the control groups are there, ids mapped */
+	if ((r = cgroup_enter_self_v1(&c->fs, c->group, err)) < 0 || (r = be_root_of_user_namespace(s, err)) < 0)
 		return r;
 	if (user && later && unshare(later) < 0)
 		return err_errno(err, "can't make namespaces");

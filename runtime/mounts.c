@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
+#include <sched.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -126,13 +127,37 @@ static int finish(int mount_fd, int target_fd, const char *dest, const struct mo
 	return set_attr(mount_fd, 0, 0, o->propagation, o->propagation_recursive, dest, err);
 }
 
+/* "/proc/PID/root/dev/shm": a mount of another container (of the same pod), which only a process in its mount namespace
+ * may clone. Visit it and come back; the clone hangs nowhere and can be attached here. */
+static int clone_from_process(const char *path, bool recursive, struct err *err)
+{
+	char ns[64];
+	int pid, n = 0;
+	if (sscanf(path, "/proc/%d/root/%n", &pid, &n) != 1 || n == 0)
+		return -EINVAL;
+	snprintf(ns, sizeof(ns), "/proc/%d/ns/mnt", pid);
+	_cleanup_close_ int there = open(ns, O_RDONLY | O_CLOEXEC);
+	_cleanup_close_ int here = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC);
+	if (there < 0 || here < 0 || setns(there, CLONE_NEWNS) < 0)
+		return err_errno(err, "mount of %s", path);
+	int fd = mount_clone(AT_FDCWD, path + n - 1, recursive, err);
+	MUST(setns(here, CLONE_NEWNS) == 0);
+	return fd;
+}
+
+static int clone_source(const char *path, bool recursive, struct err *err)
+{
+	int fd = clone_from_process(path, recursive, err);
+	return fd == -EINVAL ? mount_clone(AT_FDCWD, path, recursive, err) : fd;
+}
+
 static int make_bind(const struct spec *s, int root_fd, const char *source, const char *dest,
 		     const struct mount_options *o, struct err *err)
 {
 	if (str_empty(source))
 		return err_set(err, -EINVAL, "config.json: bind mount on %s has no source", dest);
 	_cleanup_free_ char *full = source[0] == '/' ? xstrdup(source) : xasprintf("%s/%s", s->bundle, source);
-	_cleanup_close_ int fd = mount_clone(AT_FDCWD, full, o->rbind, err), target = -1;
+	_cleanup_close_ int fd = clone_source(full, o->rbind, err), target = -1;
 	struct stat st;
 	if (fd < 0)
 		return fd;

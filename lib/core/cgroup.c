@@ -34,7 +34,7 @@ static ssize_t read_at(const char *path, char *buf, size_t size)
 
 int cgroup_fs_open(const char *root, struct cgroup_fs *ret, struct err *err)
 {
-	struct cgroup_fs fs = {0};
+	struct cgroup_fs fs = {.unified = -1};
 	char path[PATH_SIZE];
 	if (strlen(root) >= sizeof(fs.root))
 		return err_set(err, -ENAMETOOLONG, "cgroup root %s is too long", root);
@@ -43,6 +43,7 @@ int cgroup_fs_open(const char *root, struct cgroup_fs *ret, struct err *err)
 	if (access(path, F_OK) == 0) {
 		fs.v2 = true;
 		fs.n = 1;
+		fs.unified = 0;
 		*ret = fs;
 		return 0;
 	}
@@ -53,9 +54,14 @@ int cgroup_fs_open(const char *root, struct cgroup_fs *ret, struct err *err)
 		/* symbolic links (cpu -> cpu,cpuacct) are second names */
 		if (e->d_type != DT_DIR || e->d_name[0] == '.' || strlen(e->d_name) >= sizeof(fs.dirs[0]))
 			continue;
-		snprintf(path, sizeof(path), "%s/%s/cgroup.procs", root, e->d_name);
-		if (access(path, F_OK) == 0)
-			strcpy(fs.dirs[fs.n++], e->d_name);
+		snprintf(path, sizeof(path), "%s/%s/tasks", root, e->d_name);
+		bool v1 = access(path, F_OK) == 0;
+		snprintf(path, sizeof(path), "%s/%s/cgroup.controllers", root, e->d_name);
+		if (!v1 && access(path, F_OK) != 0)
+			continue;
+		if (!v1)
+			fs.unified = (int)fs.n;
+		strcpy(fs.dirs[fs.n++], e->d_name);
 	}
 	closedir(d);
 	if (fs.n == 0)
@@ -177,6 +183,42 @@ int cgroup_make(const struct cgroup_fs *fs, const char *group, struct err *err)
 		int r = make_in(fs, i, group, err);
 		if (r < 0)
 			return r;
+	}
+	return 0;
+}
+
+int cgroup_open_unified(const struct cgroup_fs *fs, const char *group, int *ret_fd, struct err *err)
+{
+	char path[PATH_SIZE];
+	if (fs->unified < 0) {
+		*ret_fd = -1;
+		return 0;
+	}
+	if (!cgroup_path_valid(group))
+		return err_set(err, -EINVAL, "control group path %.200s is not valid", group);
+	int r = make_in(fs, (unsigned)fs->unified, group, err);
+	if (r < 0)
+		return r;
+	(void)path_of(fs, (unsigned)fs->unified, group, path, sizeof(path));
+	int fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return err_errno(err, "control group %s", path);
+	*ret_fd = fd;
+	return 0;
+}
+
+int cgroup_enter_self_v1(const struct cgroup_fs *fs, const char *group, struct err *err)
+{
+	for (unsigned i = 0; i < fs->n; i++) {
+		char dir[PATH_SIZE], path[PATH_SIZE + 32];
+		if ((int)i == fs->unified)
+			continue;
+		if (!path_of(fs, i, group, dir, sizeof(dir)))
+			return err_set(err, -ENAMETOOLONG, "control group %s: path is too long", group);
+		snprintf(path, sizeof(path), "%s/tasks", dir);
+		int r = write_at(path, "0");
+		if (r < 0)
+			return err_set(err, r, "can't enter %s: %s", dir, strerror(-r));
 	}
 	return 0;
 }

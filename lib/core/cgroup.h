@@ -19,8 +19,9 @@
 
 struct cgroup_fs {
 	char root[256];
-	bool v2;
+	bool v2; /* nothing but v2 */
 	unsigned n;
+	int unified;                           /* which of dirs is v2: 0 with v2, hybrid's, or -1 */
 	char dirs[CGROUP_HIERARCHIES_MAX][64]; /* v1: folder names below root; v2: one, "" */
 };
 
@@ -33,7 +34,13 @@ bool cgroup_path_valid(const char *group); /* absolute, no empty or dotted parts
 /* Make the group and its parents everywhere (present: fine). v2: turns the controllers on in every parent; v1: gives
  * new cpusets their parent's cpus and memory nodes, without which nothing can enter. */
 int cgroup_make(const struct cgroup_fs *fs, const char *group, struct err *err);
-/* Move a process (0: the caller). */
+/* Make only the v2 folder, and open it for clone3(CLONE_INTO_CGROUP). *ret_fd -1 where there is no v2. */
+int cgroup_open_unified(const struct cgroup_fs *fs, const char *group, int *ret_fd, struct err *err);
+/* Move the calling (single-threaded) process in the v1 hierarchies. Together with CLONE_INTO_CGROUP this enters a group
+ * without the kernel's global lock, which costs a grace period of 10 ms and more: it is skipped only for a thread that
+ * moves itself by way of `tasks`. */
+int cgroup_enter_self_v1(const struct cgroup_fs *fs, const char *group, struct err *err);
+/* Move a process (0: the caller) in all of them; slow. */
 int cgroup_enter(const struct cgroup_fs *fs, const char *group, pid_t pid, struct err *err);
 /* Remove the group and everything below it; what still runs in it is killed first. Waits at most wait_ms for the dying.
  * Absent: 0. -EBUSY when something stays. */
