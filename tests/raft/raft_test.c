@@ -61,7 +61,7 @@ static void turn(struct cluster *c, unsigned loss)
 	}
 }
 
-static void run_seed(uint64_t seed)
+static void run_seed(uint64_t seed, uint64_t *ret_reads)
 {
 	struct cluster *c = calloc(1, sizeof(*c));
 	cluster_init(c, seed % 3 == 0 ? 5 : 3, seed % 2, seed);
@@ -74,6 +74,7 @@ static void run_seed(uint64_t seed)
 		snprintf(text, sizeof(text), "x%u", n);
 		if (cluster_propose(c, l, text) == 0)
 			n++;
+		cluster_read(c, (size_t)cluster_random(c, c->n));
 	}
 	memset(c->cut, 0, sizeof(c->cut));
 	for (size_t i = 0; i < c->n; i++) {
@@ -97,6 +98,7 @@ static void run_seed(uint64_t seed)
 	assert_false(c->broken[0]);
 	assert_true(agreed);
 	assert_true(c->n_committed > 1);
+	*ret_reads += c->nodes[0].last_read;
 	cluster_done(c);
 	free(c);
 }
@@ -105,12 +107,14 @@ static void random_faults(void **state)
 {
 	(void)state;
 	const char *one = getenv("SEED");
+	uint64_t reads = 0;
 	if (one) {
-		run_seed(strtoull(one, NULL, 10));
+		run_seed(strtoull(one, NULL, 10), &reads);
 		return;
 	}
 	for (uint64_t seed = 1; seed <= 150; seed++)
-		run_seed(seed);
+		run_seed(seed, &reads);
+	assert_true(reads > 0);
 }
 
 static void refuses_nonsense(void **state)

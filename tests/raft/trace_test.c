@@ -4,7 +4,7 @@
  *   nodes VOTERS [LEARNERS]   tick ID N     campaign ID     propose ID TEXT   read ID NUMBER
  *   run [ROUNDS]              cut A B       isolate ID      heal              lose (all that is under way)
  *   hold ID (its disk)        release ID    crash ID        start ID          compact ID INDEX
- *   option no-prevote | no-checkquorum | inflight BYTES  (before nodes)        log ID
+ *   option no-prevote | no-checkquorum | inflight BYTES | message BYTES  (before nodes)        log ID
  */
 #include <dirent.h>
 #include <errno.h>
@@ -53,6 +53,8 @@ static bool command(struct cluster *c, const char *line, struct cluster *options
 			options->rng |= 2;
 		else if (strcmp(text, "inflight") == 0)
 			options->max_inflight = a;
+		else if (strcmp(text, "message") == 0)
+			options->max_message = a;
 		else
 			return false;
 		return true;
@@ -65,6 +67,7 @@ static bool command(struct cluster *c, const char *line, struct cluster *options
 		c->pre_vote = !(options->rng & 1);
 		c->check_quorum = !(options->rng & 2);
 		c->max_inflight = options->max_inflight;
+		c->max_message = options->max_message;
 		for (size_t i = 0; i < c->n; i++) {
 			cluster_crash(c, i);
 			cluster_start(c, i);

@@ -107,7 +107,7 @@ void cluster_start(struct cluster *c, size_t i)
 		.election_ticks = 10,
 		.heartbeat_ticks = 2,
 		.max_inflight_bytes = c->max_inflight ? c->max_inflight : 4096,
-		.max_message_bytes = 256,
+		.max_message_bytes = c->max_message ? c->max_message : 256,
 		.seed = c->seed * 31 + n->term,
 		.pre_vote = c->pre_vote,
 		.check_quorum = c->check_quorum,
@@ -284,7 +284,10 @@ void cluster_process(struct cluster *c, size_t i)
 		for (size_t k = 0; k < n->rd.n_reads; k++) {
 			say(c, "  %" PRIu64 " may serve read %" PRIu64 " at %" PRIu64 "\n", n->id, n->rd.reads[k].id,
 			    n->rd.reads[k].index);
-			n->last_read = n->rd.reads[k].id;
+			uint64_t id = n->rd.reads[k].id;
+			n->last_read = id;
+			if (id <= c->n_reads && n->rd.reads[k].index < c->read_floor[id])
+				broken(c, "%" PRIu64 " serves a read that misses what was committed before it", n->id);
 		}
 		if (n->held && n->rd.must_sync)
 			return;
@@ -335,4 +338,12 @@ int cluster_propose(struct cluster *c, size_t i, const char *text)
 	if (!c->nodes[i].up)
 		return -EAGAIN;
 	return raft_propose(c->nodes[i].raft, text, strlen(text), &index, &term);
+}
+
+int cluster_read(struct cluster *c, size_t i)
+{
+	if (!c->nodes[i].up || c->n_reads + 1 >= 65536)
+		return -EAGAIN;
+	c->read_floor[++c->n_reads] = c->n_committed;
+	return raft_read_index(c->nodes[i].raft, c->n_reads);
 }

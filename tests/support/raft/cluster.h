@@ -50,12 +50,13 @@ struct cluster {
 	FILE *out; /* NULL: quiet */
 	uint64_t seed, rng;
 	bool pre_vote, check_quorum;
-	size_t max_inflight;
+	size_t max_inflight, max_message; /* 0: the usual */
 	/* what must hold, checked all the time */
 	uint64_t leader_of[4096];
 	struct entry committed[65536];
 	size_t n_committed;
-	char broken[200]; /* what did not hold */
+	uint64_t n_reads, read_floor[65536]; /* what was committed when read id was asked for */
+	char broken[200];                    /* what did not hold */
 };
 
 void cluster_init(struct cluster *c, size_t voters, size_t learners, uint64_t seed);
@@ -68,6 +69,7 @@ void cluster_finish(struct cluster *c, size_t i);  /* the disk is done */
 void cluster_deliver(struct cluster *c, size_t i, bool lose);
 void cluster_run(struct cluster *c, unsigned rounds); /* until nothing moves, or rounds are over */
 int cluster_propose(struct cluster *c, size_t i, const char *text);
+int cluster_read(struct cluster *c, size_t i); /* with a fresh id; its answer is checked */
 uint64_t cluster_random(struct cluster *c, uint64_t below);
 
 #endif
