@@ -121,6 +121,8 @@ void ref_put(struct ref *r);
 
 /* ---- server.c: the node API ---- */
 int node_server_new(struct nodeagent *n, struct node_server **ret, struct err *err);
+void node_server_kick(struct node_server *s); /* containers changed: those who follow logs look; accepts NULL */
+uint16_t node_server_port(const struct node_server *s);
 void node_server_close(struct node_server *s, void (*done)(void *arg), void *arg);
 
 #endif

@@ -460,6 +460,7 @@ static void container_exited(struct pod_container *c, const struct runtime_conta
 	c->retry_at_us = 0;
 	c->exited_at_us = env_now_us(p->n->env);
 	container_set_waiting(c, "", "%s", "");
+	node_server_kick(p->n->server);
 }
 
 void container_seen(struct pod_container *c, const struct runtime_container *info)

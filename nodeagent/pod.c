@@ -363,6 +363,7 @@ static void orphan_containers(struct pod *p, struct rt_found *found, size_t n)
 		c->class = CONTAINER_MAIN;
 		c->name = xstrdup(f->name);
 		c->image = xstrdup("");
+		probes_init(c, NULL);
 		run_from_found(p, &c->cur, f);
 		c->next_attempt = f->attempt + 1;
 		c->state = c->cur.ended || f->c.status == RUNTIME_CREATED ? CONTAINER_EXITED : CONTAINER_RUNNING;

@@ -219,7 +219,7 @@ static enum pod_state step_running(struct pod *p)
 		return POD_STOPPING;
 	if (p->sandbox == SANDBOX_DEAD)
 		return POD_REBUILD;
-	if (p->volumes_dirty)
+	if (p->volumes_dirty || p->n_tokens > 0)
 		volumes_tick(p);
 	p->initialized = p->initialized || main_ran(p);
 	if (!step_init(p))
