@@ -2,6 +2,33 @@
 
 #include <stdarg.h>
 
+json_t *json_clone(const json_t *j)
+{
+	json_t *copy;
+
+	switch (json_typeof(j)) {
+	case JSON_OBJECT:
+		copy = json_object();
+		for (void *it = json_object_iter((json_t *)j); it; it = json_object_iter_next((json_t *)j, it))
+			MUST(json_object_setn_new_nocheck(copy, json_object_iter_key(it), json_object_iter_key_len(it),
+							  json_clone(json_object_iter_value(it))) == 0);
+		return copy;
+	case JSON_ARRAY:
+		copy = json_array();
+		for (size_t i = 0; i < json_array_size(j); i++)
+			MUST(json_array_append_new(copy, json_clone(json_array_get(j, i))) == 0);
+		return copy;
+	case JSON_STRING:
+		return json_stringn_nocheck(json_string_value(j), json_string_length(j));
+	case JSON_INTEGER:
+		return json_integer(json_integer_value(j));
+	case JSON_REAL:
+		return json_real(json_real_value(j));
+	default:
+		return (json_t *)j; /* true, false, null: there is one of each */
+	}
+}
+
 json_t *json_path(const json_t *j, ...)
 {
 	va_list ap;

@@ -40,6 +40,9 @@ void json_write_pretty(struct buf *out, const json_t *j, int indent);
 /* YAML as `kubectl -o yaml` prints it: keys sorted, block style. */
 void yaml_write(struct buf *out, const json_t *j);
 
+/* A deep copy. (jansson's own looks for cycles, at ten times the cost; trees here have none.) New reference. */
+json_t *json_clone(const json_t *j);
+
 /* Walk down object members: json_path(t, "spec", "template", "metadata", NULL). NULL when any step is missing. */
 json_t *json_path(const json_t *j, ...) __attribute__((sentinel));
 /* Leaf readers; the default when missing, null or of another type. Strings are borrowed from the tree. */

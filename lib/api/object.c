@@ -310,7 +310,7 @@ json_t *object_tree(struct object *o)
 json_t *object_edit(struct object *o)
 {
 	_cleanup_json_ json_t *tree = object_tree(o);
-	return json_deep_copy(tree);
+	return json_clone(tree);
 }
 
 void object_write(struct buf *out, const struct object *o)

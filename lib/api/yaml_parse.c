@@ -202,7 +202,7 @@ static int read_alias(struct yaml_reader *r, const yaml_event_t *e, json_t **ret
 	int rc = count_nodes(r, e->start_mark, (size_t)(uintptr_t)map_get(&r->sizes, name));
 	if (rc)
 		return rc;
-	*ret = json_deep_copy(v);
+	*ret = json_clone(v);
 	return 0;
 }
 
