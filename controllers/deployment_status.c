@@ -243,18 +243,18 @@ bool rollout_sync_paused(struct rollout *ro)
 
 void rollout_created_status(struct rollout *ro, const char *rs_name, const struct err *err)
 {
-	if (!ro->has_deadline)
-		return;
 	json_t *status, *conditions;
 	_cleanup_json_ json_t *tree = copy_with_conditions(ro, &status, &conditions);
 	_cleanup_free_ char *message =
 		err ? xasprintf("Failed to create new replica set \"%s\": %s", rs_name, err->message)
 		    : xasprintf("Created new replica set \"%s\"", rs_name);
-	if (err)
+	/* None of the present template yet: what comes next counts as progress from zero. */
+	bool changed = fill_counts(ro, status);
+	if (err && ro->has_deadline)
 		put(ro, conditions, "Progressing", "False", "ReplicaSetCreateError", message);
-	else
+	else if (ro->has_deadline)
 		put(ro, conditions, "Progressing", "True", "NewReplicaSetCreated", message);
-	if (conditions_changed(ro, conditions))
+	if (changed || conditions_changed(ro, conditions))
 		write_status(ro, tree);
 }
 

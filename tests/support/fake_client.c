@@ -136,7 +136,7 @@ static void add_event(struct fake *f, struct object *old_obj, struct object *new
 	f->events[f->n_events++] = (struct fake_event){
 		.rv = new_obj->rv,
 		.at_us = env_now_us(f->base.env),
-		.old_obj = object_ref(old_obj),
+		.old_obj = old_obj ? object_ref(old_obj) : NULL,
 		.new_obj = object_ref(new_obj),
 		.deleted = deleted,
 	};
