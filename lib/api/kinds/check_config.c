@@ -149,21 +149,19 @@ void node__check(const json_t *obj, const json_t *old, _unused_ const char *path
 {
 	const json_t *spec = json_object_get(obj, "spec"), *old_spec = json_object_get(old, "spec");
 	const json_t *taints = json_object_get(spec, "taints");
+	_cleanup_map_ struct map seen = MAP_INIT;
+	size_t i;
+	json_t *t;
 
-	for (size_t i = 0; i < json_array_size(taints); i++) {
-		const json_t *t = json_array_get(taints, i);
-		for (size_t j = 0; j < i && j < 1000; j++) {
-			const json_t *o = json_array_get(taints, j);
-			if (!member_same(t, o, "key") || !member_same(t, o, "effect"))
-				continue;
-			_cleanup_free_ char *field = xasprintf("spec.taints[%zu]", i);
-			err_add_cause(err, "FieldValueDuplicate", field,
+	json_array_foreach(taints, i, t)
+	{
+		const char *key = json_get_str(t, "key", ""), *effect = json_get_str(t, "effect", "");
+		_cleanup_free_ char *both = xasprintf("%s\n%s", key, effect);
+		if (seen_twice(&seen, both))
+			err_add_cause(err, "FieldValueDuplicate", at("spec", "taints[%zu]", i).s,
 				      "Duplicate value: core.Taint{Key:\"%s\", Value:\"%s\", Effect:\"%s\", "
 				      "TimeAdded:<nil>}",
-				      json_get_str(t, "key", ""), json_get_str(t, "value", ""),
-				      json_get_str(t, "effect", ""));
-			break;
-		}
+				      key, json_get_str(t, "value", ""), effect);
 	}
 	if (member_set(old_spec, "podCIDR") && !member_same(spec, old_spec, "podCIDR"))
 		fault_forbidden(err, at_self("spec.podCIDRs"),

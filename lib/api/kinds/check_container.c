@@ -230,14 +230,15 @@ static void check_image(const json_t *obj, const char *path, struct err *err)
 
 static void check_port_names(const json_t *ports, const char *path, struct err *err)
 {
-	for (size_t i = 0; i < json_array_size(ports); i++) {
-		const char *name = json_get_str(json_array_get(ports, i), "name", "");
-		for (size_t j = 0; *name && j < i && j < 1000; j++) {
-			if (streq(name, json_get_str(json_array_get(ports, j), "name", ""))) {
-				fault_duplicate(err, at(path, "ports[%zu].name", i), name);
-				break;
-			}
-		}
+	_cleanup_map_ struct map seen = MAP_INIT;
+	size_t i;
+	json_t *p;
+
+	json_array_foreach(ports, i, p)
+	{
+		const char *name = json_get_str(p, "name", "");
+		if (*name && seen_twice(&seen, name))
+			fault_duplicate(err, at(path, "ports[%zu].name", i), name);
 	}
 }
 

@@ -4,6 +4,7 @@
 
 #include "lib/api/kinds/faults.h"
 #include "lib/api/kinds/hooks.h"
+#include "lib/api/kinds/kinds.h"
 #include "lib/api/schema.h"
 #include "lib/core/map.h"
 
@@ -48,7 +49,12 @@ static void check_ports(const json_t *spec, const char *path, struct err *err)
 
 	if (!n && !is_headless(spec) && !type_is(spec, "ExternalName"))
 		fault_required(err, at(path, "ports"), NULL);
-	for (size_t i = 0; i < n && i < 1000; i++) {
+	if (n > SERVICE_PORTS_MAX) {
+		err_add_cause(err, "FieldValueTooMany", at(path, "ports").s,
+			      "Too many: %zu: must have at most %d items", n, SERVICE_PORTS_MAX);
+		return;
+	}
+	for (size_t i = 0; i < n; i++) {
 		const json_t *p = json_array_get(ports, i);
 		const char *name = json_get_str(p, "name", "");
 		struct at here = at(path, "ports[%zu]", i);

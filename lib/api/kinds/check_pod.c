@@ -38,34 +38,32 @@ static void check_host_ports(const json_t *c, const char *path, struct err *err)
 /* Names of init containers and containers are one space; within each list the table looks already. */
 static void check_names_apart(const json_t *init, const json_t *containers, const char *path, struct err *err)
 {
-	size_t i, j;
-	json_t *a, *b;
+	_cleanup_map_ struct map names = MAP_INIT;
+	size_t i;
+	json_t *c;
 
-	json_array_foreach(init, i, a)
+	json_array_foreach(containers, i, c) seen_twice(&names, json_get_str(c, "name", ""));
+	json_array_foreach(init, i, c)
 	{
-		const char *name = json_get_str(a, "name", "");
-		json_array_foreach(containers, j, b)
-		{
-			if (*name && streq(name, json_get_str(b, "name", ""))) {
-				fault_duplicate(err, at(path, "initContainers[%zu].name", i), name);
-				break;
-			}
-		}
+		const char *name = json_get_str(c, "name", "");
+		if (*name && map_has(&names, name))
+			fault_duplicate(err, at(path, "initContainers[%zu].name", i), name);
 	}
 }
 
 static void check_containers(const json_t *spec, const char *path, struct err *err)
 {
 	const json_t *containers = json_object_get(spec, "containers"), *init = json_object_get(spec, "initContainers");
-	const json_t *volumes = json_object_get(spec, "volumes");
+	_cleanup_map_ struct map volumes = MAP_INIT;
 	bool host_network = json_get_bool(spec, "hostNetwork", false);
 	size_t i;
-	json_t *c;
+	json_t *c, *v;
 
+	json_array_foreach(json_object_get(spec, "volumes"), i, v) seen_twice(&volumes, json_get_str(v, "name", ""));
 	json_array_foreach(containers, i, c)
 	{
 		struct at here = at(path, "containers[%zu]", i);
-		volume__check_mounts(c, volumes, here.s, err);
+		volume__check_mounts(c, &volumes, here.s, err);
 		if (host_network)
 			check_host_ports(c, here.s, err);
 		if (member_set(c, "restartPolicy"))
@@ -74,7 +72,7 @@ static void check_containers(const json_t *spec, const char *path, struct err *e
 	json_array_foreach(init, i, c)
 	{
 		struct at here = at(path, "initContainers[%zu]", i);
-		volume__check_mounts(c, volumes, here.s, err);
+		volume__check_mounts(c, &volumes, here.s, err);
 		if (host_network)
 			check_host_ports(c, here.s, err);
 		check_init(c, here.s, err);

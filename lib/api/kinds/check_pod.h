@@ -3,9 +3,11 @@
 #define MINI_API_KINDS_CHECK_POD_H
 
 #include "lib/api/json.h"
+#include "lib/core/map.h"
 
 bool path__has_dotdot(const char *path);
-/* A container's mounts name volumes that there are, and each place once. `path` is the container's. */
-void volume__check_mounts(const json_t *container, const json_t *volumes, const char *path, struct err *err);
+/* A container's mounts name volumes that there are (their names: `volumes`), and each place once. `path` is the
+ * container's. */
+void volume__check_mounts(const json_t *container, const struct map *volumes, const char *path, struct err *err);
 
 #endif

@@ -26,26 +26,28 @@ static json_t *fixed_part(const json_t *spec)
 	return fixed;
 }
 
-/* Whether the list has this toleration, tolerationSeconds aside. */
-static bool has_toleration(const json_t *list, const json_t *wanted)
+/* A toleration without its tolerationSeconds, as one text. */
+static char *toleration_key(const json_t *t)
 {
-	size_t i;
-	json_t *t;
-
-	json_array_foreach(list, i, t) if (member_same(t, wanted, "key") && member_same(t, wanted, "operator") &&
-					   member_same(t, wanted, "value") &&
-					   member_same(t, wanted, "effect")) return true;
-	return false;
+	return xasprintf("%s\n%s\n%s\n%s", json_get_str(t, "key", ""), json_get_str(t, "operator", ""),
+			 json_get_str(t, "value", ""), json_get_str(t, "effect", ""));
 }
 
 static void check_tolerations(const json_t *spec, const json_t *old, const char *path, struct err *err)
 {
+	_cleanup_map_ struct map kept = MAP_INIT;
 	size_t i;
 	json_t *t;
 
+	json_array_foreach(json_object_get(spec, "tolerations"), i, t)
+	{
+		_cleanup_free_ char *key = toleration_key(t);
+		seen_twice(&kept, key);
+	}
 	json_array_foreach(json_object_get(old, "tolerations"), i, t)
 	{
-		if (has_toleration(json_object_get(spec, "tolerations"), t))
+		_cleanup_free_ char *key = toleration_key(t);
+		if (map_has(&kept, key))
 			continue;
 		fault_forbidden(err, at(path, "tolerations"),
 				"existing toleration can not be modified except its tolerationSeconds");
@@ -70,18 +72,16 @@ static void check_deadline(const json_t *spec, const json_t *old, const char *pa
 
 static void check_gates(const json_t *spec, const json_t *old, const char *path, struct err *err)
 {
-	const json_t *was = json_object_get(old, "schedulingGates");
-	size_t i, j;
-	json_t *gate, *o;
+	_cleanup_map_ struct map known = MAP_INIT;
+	size_t i;
+	json_t *gate;
 
-	json_array_foreach(json_object_get(spec, "schedulingGates"), i, gate)
-	{
-		bool known = false;
-		json_array_foreach(was, j, o) known = known || member_same(o, gate, "name");
-		if (!known)
-			fault_forbidden(err, at(path, "schedulingGates[%zu].name", i),
-					"only deletion is allowed, but found new scheduling gate");
-	}
+	json_array_foreach(json_object_get(old, "schedulingGates"), i, gate)
+		seen_twice(&known, json_get_str(gate, "name", ""));
+	json_array_foreach(json_object_get(spec, "schedulingGates"), i,
+			   gate) if (!map_has(&known, json_get_str(gate, "name", "")))
+		fault_forbidden(err, at(path, "schedulingGates[%zu].name", i),
+				"only deletion is allowed, but found new scheduling gate");
 }
 
 static bool same_length(const json_t *spec, const json_t *old, const char *list, const char *path, struct err *err)

@@ -86,32 +86,15 @@ void volume__check(const json_t *obj, _unused_ const json_t *old, const char *pa
 		fault_required(err, at_self(path), "must specify a volume type");
 }
 
-static bool has_volume(const json_t *volumes, const char *name)
+static void check_mount(const json_t *m, struct map *targets, const struct map *volumes, const char *path,
+			struct err *err)
 {
-	size_t i;
-	json_t *v;
-
-	json_array_foreach(volumes, i, v) if (streq(json_get_str(v, "name", ""), name)) return true;
-	return false;
-}
-
-static bool mounted_before(const json_t *mounts, size_t n, const char *path)
-{
-	for (size_t i = n > 1000 ? n - 1000 : 0; i < n; i++)
-		if (streq(json_get_str(json_array_get(mounts, i), "mountPath", ""), path))
-			return true;
-	return false;
-}
-
-static void check_mount(const json_t *mounts, size_t i, const json_t *volumes, const char *path, struct err *err)
-{
-	const json_t *m = json_array_get(mounts, i);
 	const char *name = json_get_str(m, "name", ""), *target = json_get_str(m, "mountPath", "");
 	const char *sub = json_get_str(m, "subPath", ""), *sub_expr = json_get_str(m, "subPathExpr", "");
 
-	if (*name && !has_volume(volumes, name))
+	if (*name && !map_has(volumes, name))
 		fault_not_found(err, at(path, "name"), name);
-	if (*target && mounted_before(mounts, i, target))
+	if (*target && seen_twice(targets, target))
 		fault_invalid(err, at(path, "mountPath"), target, "must be unique");
 	check_local_path(sub, at(path, "subPath"), err);
 	check_local_path(sub_expr, at(path, "subPathExpr"), err);
@@ -119,10 +102,12 @@ static void check_mount(const json_t *mounts, size_t i, const json_t *volumes, c
 		fault_invalid(err, at(path, "subPathExpr"), sub_expr, "subPathExpr and subPath are mutually exclusive");
 }
 
-void volume__check_mounts(const json_t *container, const json_t *volumes, const char *path, struct err *err)
+void volume__check_mounts(const json_t *container, const struct map *volumes, const char *path, struct err *err)
 {
-	const json_t *mounts = json_object_get(container, "volumeMounts");
+	_cleanup_map_ struct map targets = MAP_INIT;
+	size_t i;
+	json_t *m;
 
-	for (size_t i = 0; i < json_array_size(mounts); i++)
-		check_mount(mounts, i, volumes, at(path, "volumeMounts[%zu]", i).s, err);
+	json_array_foreach(json_object_get(container, "volumeMounts"), i, m)
+		check_mount(m, &targets, volumes, at(path, "volumeMounts[%zu]", i).s, err);
 }

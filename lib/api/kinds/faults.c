@@ -139,3 +139,11 @@ struct at at_self(const char *path)
 	snprintf(a.s, sizeof(a.s), "%s", path);
 	return a;
 }
+
+bool seen_twice(struct map *seen, const char *name)
+{
+	if (map_has(seen, name))
+		return true;
+	map_set(seen, name, seen);
+	return false;
+}

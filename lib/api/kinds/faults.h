@@ -3,6 +3,7 @@
 #define MINI_API_KINDS_FAULTS_H
 
 #include "lib/api/json.h"
+#include "lib/core/map.h"
 
 /* A field path, by value: at(path, "ports[%zu].name", i). Both parts may be empty; the dot between is added. */
 struct at {
@@ -26,6 +27,9 @@ void fault_unsupported(struct err *err, struct at at, const char *value, const c
 char *go_string_map(const json_t *map);
 char *go_label_selector(const json_t *selector);
 char *go_string_list(const json_t *list);
+
+/* Remember the name; whether it was there before. Lists come from strangers: nothing here may cost their square. */
+bool seen_twice(struct map *seen, const char *name);
 
 /* Both missing, or equal. */
 bool member_same(const json_t *a, const json_t *b, const char *name);

@@ -7,6 +7,9 @@
 
 #include "lib/api/schema.h"
 
+/* Ports are compared with one another; upstream has no bound but the body's. */
+#define SERVICE_PORTS_MAX 1000
+
 #define KIND_PRINTER(id)                                                                                               \
 	extern const struct kind_column id##_columns[];                                                                \
 	void id##__cells(const json_t *obj, int64_t now_s, json_t *cells)

@@ -195,7 +195,7 @@ void service__prepare(json_t *obj, const json_t *old)
 	keep_status(obj, old, old ? NULL : json_make("{s:{}}", "loadBalancer"));
 	if (!json_is_object(spec))
 		return;
-	if (old_spec) {
+	if (old_spec && json_array_size(json_object_get(spec, "ports")) <= SERVICE_PORTS_MAX) {
 		drop_of_old_type(spec, old_spec);
 		keep_allocated(spec, old_spec);
 	}

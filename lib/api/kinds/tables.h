@@ -62,7 +62,8 @@
 #define AT_LEAST(n)     .has_min = true, .min = (n)
 #define BETWEEN(lo, hi) .has_min = true, .min = (lo), .has_max = true, .max = (hi)
 #define DOC(s)          .doc = s
-/* A list whose entries are known by one member, both to strategic merge and to apply. */
+/* A list whose entries are known by one member, both to strategic merge and to apply. Lists in which upstream suffers
+ * two entries with the same key (env, ports, imagePullSecrets, addresses of nodes) have a merge key only. */
 #define KEYED(k)        .flags = SCHEMA_MERGE | SCHEMA_LIST_MAP, .merge_key = k, .keys = k
 #define KEYED_AND(k, f) .flags = SCHEMA_MERGE | SCHEMA_LIST_MAP | (f), .merge_key = k, .keys = k
 

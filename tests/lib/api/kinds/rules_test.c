@@ -342,6 +342,39 @@ static void config_map_is_bounded(_unused_ void **state)
 #define ROLE    "{'rules':[{'verbs':['get'],'apiGroups':[''],'resources':['pods']}]}"
 #define BINDING "{'roleRef':{'kind':'ClusterRole','name':'r'},'subjects':[{'kind':'User','name':'u'}]}"
 
+/* Lists as long as a body can carry are judged in well under a second: the alarm ends the test otherwise. */
+static void long_lists_are_cheap(_unused_ void **state)
+{
+	static const char *const lists[] = {"containers", "initContainers", "volumes", "tolerations",
+					    "schedulingGates"};
+	json_t *pod = js(POD), *spec = json_object_get(pod, "spec");
+	_cleanup_err_ struct err err = ERR_INIT;
+
+	for (size_t l = 0; l < ARRAY_LEN(lists); l++) {
+		json_t *list = json_array();
+		for (int i = 0; i < 20000; i++) {
+			_cleanup_free_ char *name = xasprintf("n%d", i);
+			json_array_append_new(list, json_make("{s:s, s:s}", "name", name, "key", name));
+		}
+		json_object_set_new(spec, lists[l], list);
+	}
+	json_t *mounts = json_array();
+	for (int i = 0; i < 20000; i++)
+		json_array_append_new(mounts, json_make("{s:s, s:s}", "name", "n19999", "mountPath", "/x"));
+	json_object_set_new(json_array_get(json_object_get(spec, "containers"), 0), "volumeMounts", mounts);
+	json_t *old = json_deep_copy(pod);
+	json_array_clear(json_object_get(json_object_get(old, "spec"), "schedulingGates"));
+
+	alarm(20);
+	kind_by_word("pod")->schema->check(pod, old, "", &err);
+	const struct schema *s = schema_field(kind_by_word("pod")->schema, "spec")->of;
+	s->check(spec, NULL, "spec", &err);
+	alarm(0);
+	assert_true(err.n_causes >= 20000);
+	json_decref(old);
+	json_decref(pod);
+}
+
 static void rights(_unused_ void **state)
 {
 	static const struct rule create[] = {
@@ -393,6 +426,7 @@ int main(void)
 		cmocka_unit_test(configuration),
 		cmocka_unit_test(config_map_is_bounded),
 		cmocka_unit_test(rights),
+		cmocka_unit_test(long_lists_are_cheap),
 	};
 	cmocka_set_message_output(CM_OUTPUT_TAP);
 	return cmocka_run_group_tests(tests, NULL, NULL);
