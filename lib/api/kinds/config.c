@@ -26,7 +26,7 @@ SCHEMA(secret, "api.core.v1.Secret", .doc = "Data for few eyes: passwords, keys,
 
 static const struct schema_field service_account_fields[] = {
 	OBJECT_HEAD,
-	LIST_OBJ("secrets", 2, &schema_object_reference, FLAGS(SCHEMA_MERGE), .merge_key = "name"),
+	LIST_OBJ("secrets", 2, &schema_object_reference, MERGED("name")),
 	LIST_OBJ("imagePullSecrets", 3, &schema_local_object_reference, ATOMIC),
 	BOOLP("automountServiceAccountToken", 4),
 	END,

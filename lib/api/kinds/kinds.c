@@ -1,8 +1,8 @@
 /* The kinds that are compiled in: one row each, in discovery order.
  *
- * metadata.generation is the API server's for all kinds alike: 1 on create, one more when the spec changes. The same
- * goes for what a kind with a status subresource loses on writes to the object itself, its status; `prepare` does only
- * what one kind has of its own.
+ * metadata.generation is the API server's: upstream's v1.32 counts it for deployments, replica sets and endpoint slices
+ * (1 on create, one more whenever anything but metadata and status changes) and leaves it out of the others.
+ * `prepare` runs before validation, on writes to the object itself only: never on those to a subresource.
  */
 
 #include "lib/api/kinds/kinds.h"

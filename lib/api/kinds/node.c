@@ -134,7 +134,7 @@ static const struct schema_field node_status_fields[] = {
 	MAP_QTY("allocatable", 2),
 	STR("phase", 3),
 	LIST_OBJ("conditions", 4, &schema_node_condition, KEYED("type")),
-	LIST_OBJ("addresses", 5, &schema_node_address, FLAGS(SCHEMA_MERGE), .merge_key = "type"),
+	LIST_OBJ("addresses", 5, &schema_node_address, MERGED("type")),
 	OBJ("daemonEndpoints", 6, &schema_node_daemon_endpoints),
 	OBJ("nodeInfo", 7, &schema_node_system_info),
 	LIST_OBJ("images", 8, &schema_container_image, ATOMIC),

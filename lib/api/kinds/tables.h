@@ -64,6 +64,7 @@
 #define DOC(s)          .doc = s
 /* A list whose entries are known by one member, both to strategic merge and to apply. Lists in which upstream suffers
  * two entries with the same key (env, ports, imagePullSecrets, addresses of nodes) have a merge key only. */
+#define MERGED(k)       .flags = SCHEMA_MERGE, .merge_key = k
 #define KEYED(k)        .flags = SCHEMA_MERGE | SCHEMA_LIST_MAP, .merge_key = k, .keys = k
 #define KEYED_AND(k, f) .flags = SCHEMA_MERGE | SCHEMA_LIST_MAP | (f), .merge_key = k, .keys = k
 
