@@ -133,7 +133,8 @@ int store_state_open(struct store_disk *disk, const char *path, struct store_sta
 	if (!rc)
 		rc = state__open_db(disk, path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, 1024, &st->db);
 	if (!rc)
-		rc = run(st->db, "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA wal_autocheckpoint=0;");
+		rc = run(st->db, "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA wal_autocheckpoint=0;"
+				 "PRAGMA journal_size_limit=4194304;");
 	if (!rc)
 		rc = run(st->db, schema);
 	if (!rc)

@@ -194,7 +194,8 @@ static void engine_free(struct engine *e)
 void store__maybe_closed(struct engine *e)
 {
 	bool stuck = env_timer_active(&e->retry); /* no room on the disk: what waits for it was told so */
-	if (!e->closing || (e->writing && !stuck) || e->state_writing || !list_empty(&e->history_reads) || !list_empty(&e->answers))
+	if (!e->closing || (e->writing && !stuck) || e->state_writing || !list_empty(&e->history_reads) ||
+	    !list_empty(&e->answers))
 		return;
 	bool queued = !list_empty(&e->waiting) || !list_empty(&e->lazy) || !list_empty(&e->inflight) ||
 		      !list_empty(&e->reads) || raft_has_ready(e->raft);

@@ -38,7 +38,6 @@ static void fill_batch(struct engine *e)
 					    .rev = e->mvcc.rev,
 					    .compacted = e->mvcc.compacted};
 	e->state_sent = e->mvcc.rev;
-	e->since_checkpoint += e->state_pending_bytes;
 	e->state_pending_bytes = 0;
 	struct store_log_info info;
 	store_log_info(e->log, &info);
@@ -79,6 +78,7 @@ static void done(struct env_work *w)
 	struct store_state_batch *b = &e->batch;
 	e->state_writing = false;
 	e->bytes_written += b->written;
+	e->since_checkpoint += b->written;
 	if (b->result) {
 		failed(e);
 		return;

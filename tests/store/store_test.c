@@ -263,7 +263,7 @@ static void watch_catches_up_over_many(void **state)
 		snprintf(value, sizeof(value), "%d", i);
 		fx_put(f, i % 3 ? "k" : "l", value);
 		if (i % 500 == 0)
-			run_for(f, 6000000);
+			run_for(f, 31000000);
 	}
 	struct watcher w = {0};
 	watcher_start(&w, f, &(struct store_watch_req){.key = "", .end = "", .start_rev = 2});
@@ -525,7 +525,7 @@ static void log_is_dropped(void **state)
 	struct store_op op = {.type = STORE_PUT, .key = "a", .value = v};
 	for (int i = 0; i < 100; i++)
 		assert_int_equal(fx_txn(f, &(struct store_txn_req){.then_ops = &op, .n_then = 1})->err.code, 0);
-	run_for(f, 20000000);
+	run_for(f, 60000000);
 	struct store_status st = fx_status(f)->status;
 	assert_true(st.log_bytes <= 4 * (4u << 20));
 	assert_true(st.bytes_written > 100 * (512u << 10));
