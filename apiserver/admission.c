@@ -28,7 +28,7 @@ static void on_namespace(void *arg, const struct err *err, const struct store_ra
 	if (!request_arrived(r))
 		return;
 	enum request_stage next = REQUEST_LOOK;
-	if (err->code) {
+	if (store_failed(err)) {
 		fail_store(r, err);
 		next = REQUEST_ANSWER;
 	} else if (resp->n_kvs == 0) {
@@ -108,12 +108,12 @@ static void on_account(void *arg, const struct err *err, const struct store_rang
 	if (!request_arrived(r))
 		return;
 	const char *name = account_name(r->body);
-	if (err->code == 0 && resp->n_kvs == 0) {
+	if (!store_failed(err) && resp->n_kvs == 0) {
 		if (!*r->route.name)
 			route_set_name(r, json_get_str(json_object_get(r->body, "metadata"), "generateName", ""));
 		fail_forbidden(r, "error looking up service account %s/%s: serviceaccount \"%s\" not found",
 			       r->route.ns, name, name);
-	} else if (err->code) {
+	} else if (store_failed(err)) {
 		fail_store(r, err);
 	}
 	request_resume(r, r->err.code ? REQUEST_ANSWER : REQUEST_LOOK);

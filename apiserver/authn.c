@@ -146,7 +146,7 @@ static void lookup(struct token_check *t, const char *plural, const char *name, 
 static void on_pod(void *arg, const struct err *err, const struct store_range_resp *resp)
 {
 	struct token_check *t = arg;
-	if (err->code || !same_uid(t->server, "pods", resp, t->claims->pod_uid))
+	if (store_failed(err) || !same_uid(t->server, "pods", resp, t->claims->pod_uid))
 		return check_fail(t, "service account token is bound to a pod that no longer exists");
 	check_end(t, claims_user(t->claims));
 }
@@ -154,7 +154,7 @@ static void on_pod(void *arg, const struct err *err, const struct store_range_re
 static void on_account(void *arg, const struct err *err, const struct store_range_resp *resp)
 {
 	struct token_check *t = arg;
-	if (err->code || !same_uid(t->server, "serviceaccounts", resp, t->claims->sa_uid))
+	if (store_failed(err) || !same_uid(t->server, "serviceaccounts", resp, t->claims->sa_uid))
 		return check_fail(t, "service account token has been invalidated");
 	if (t->claims->pod_name)
 		return lookup(t, "pods", t->claims->pod_name, on_pod);

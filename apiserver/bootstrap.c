@@ -277,7 +277,7 @@ static void write_next(struct bootstrap *b);
 static void on_written(void *arg, const struct err *err, const struct store_txn_resp *resp)
 {
 	struct bootstrap *b = arg;
-	if (err->code) {
+	if (store_failed(err)) {
 		finish(b, err);
 		return;
 	}
@@ -350,7 +350,7 @@ static void take_kind(struct bootstrap *b, struct resource *res, const struct st
 static void on_kind(void *arg, const struct err *err, const struct store_range_resp *resp)
 {
 	struct bootstrap *b = arg;
-	if (err->code) {
+	if (store_failed(err)) {
 		finish(b, err);
 		return;
 	}

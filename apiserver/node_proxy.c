@@ -119,7 +119,7 @@ static void on_node(void *arg, const struct err *err, const struct store_range_r
 	if (!request_arrived(r))
 		return;
 	struct node_proxy *x = r->extra;
-	if (err->code) {
+	if (store_failed(err)) {
 		fail_store(r, err);
 	} else if (resp->n_kvs) {
 		_cleanup_json_ json_t *node = NULL;

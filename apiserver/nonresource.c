@@ -51,7 +51,7 @@ static void on_status(void *arg, const struct err *err, const struct store_statu
 	struct request *r = arg;
 	if (!request_arrived(r))
 		return;
-	health_answer(r, err->code == 0 && st->has_quorum && !st->read_only);
+	health_answer(r, !store_failed(err) && st->has_quorum && !st->read_only);
 	request_resume(r, REQUEST_ANSWER);
 }
 

@@ -34,7 +34,7 @@ static void on_named(void *arg, const struct err *err, const struct store_range_
 	if (!request_arrived(r))
 		return;
 	enum request_stage next = REQUEST_CHANGE;
-	if (err->code) {
+	if (store_failed(err)) {
 		fail_store(r, err);
 		next = REQUEST_ANSWER;
 	} else if (resp->n_kvs == 0) {
@@ -221,7 +221,7 @@ static void on_page(void *arg, const struct err *err, const struct store_range_r
 		return;
 	struct listing *l = r->extra;
 	int rc = 0;
-	if (err->code) {
+	if (store_failed(err)) {
 		rc = list_failed(r, err);
 	} else if (newer_wanted(r, resp->rev)) {
 		rc = err_status(&r->err, ERR_TIMEOUT, "Too large resource version: %s, current: %llu", r->options.rv,

@@ -195,7 +195,7 @@ static void on_committed(void *arg, const struct err *err, const struct store_tx
 	if (!request_arrived(r))
 		return;
 	int rc;
-	if (err->code) {
+	if (store_failed(err)) {
 		rc = fail_store(r, err);
 	} else if (resp->succeeded) {
 		r->commit_rev = resp->rev;

@@ -85,6 +85,12 @@ char *resource_range(const struct resource *res, const char *ns);
 /* "ns/name" or "name" of a key of this resource; borrowed from key. */
 const char *resource_key_rest(const struct resource *res, const char *key);
 
+/* Of a store's answer: engines pass NULL or a zeroed err for success. */
+static inline bool store_failed(const struct err *err)
+{
+	return err && err->code;
+}
+
 /* A fresh v4 UUID. */
 void server_uuid(struct apiserver *a, char ret[37]);
 /* n random characters of upstream's alphabet for generated names. */

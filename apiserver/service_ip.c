@@ -149,14 +149,14 @@ static void on_range(void *arg, const struct err *err, const struct store_range_
 	static const struct store_watch_ops ops = {on_events, on_progress, on_end};
 	struct apiserver *a = arg;
 	struct service_ips *s = a->service_ips;
-	if (err->code == 0 && !a->closing) {
+	if (!store_failed(err) && !a->closing) {
 		for (size_t i = 0; i < resp->n_kvs; i++)
 			mark(s, resp->kvs[i].key, true);
 		_cleanup_free_ char *end = store_prefix_end(RANGE_PREFIX);
 		struct store_watch_req req = {.key = RANGE_PREFIX, .end = end, .start_rev = resp->rev + 1};
 		s->watch = store_watch(a->store, &req, &ops, a);
 	}
-	s->done(s->arg, err);
+	s->done(s->arg, store_failed(err) ? err : &(struct err){0});
 }
 
 void service_ips_start(struct apiserver *a, void (*done)(void *arg, const struct err *err), void *arg)

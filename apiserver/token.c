@@ -63,7 +63,7 @@ static void on_pod(void *arg, const struct err *err, const struct store_range_re
 	const struct resource *pods = server_resource(r->server, "", "v1", "pods");
 	const char *name = json_get_str(bound_ref(r), "name", ""), *uid = json_get_str(bound_ref(r), "uid", "");
 	struct object *o = NULL;
-	if (err->code) {
+	if (store_failed(err)) {
 		fail_store(r, err);
 	} else if (resp->n_kvs == 0 || object_from_bytes(pods->kind, resp->kvs[0].value, 1, &o, NULL) < 0) {
 		fail_not_found_named(r, pods, name);

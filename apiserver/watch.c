@@ -209,7 +209,7 @@ static void on_initial(void *arg, const struct err *err, const struct store_rang
 	if (!request_arrived(r))
 		return;
 	struct watch *w = r->extra;
-	if (err->code) {
+	if (store_failed(err)) {
 		fail_store(r, err);
 		request_resume(r, REQUEST_ANSWER);
 		return;
