@@ -255,6 +255,9 @@ void nodeagent_start(struct nodeagent *n)
 	MAGIC_CHECK(n, NODEAGENT_MAGIC);
 	MUST(n->phase == AGENT_NEW);
 	n->phase = AGENT_SYNCING;
+	_cleanup_err_ struct err err = ERR_INIT;
+	if (n->config.journal && journal_add(n->config.journal, JOURNAL_CGROUP, n->cgroup_root, NULL, &err) < 0)
+		log_warn("node", "%s", err.message);
 	n->runtime->on_event = on_runtime_event;
 	n->runtime->on_event_arg = n;
 	make_informers(n);

@@ -396,6 +396,26 @@ void pod_adopt(struct pod *p, struct rt_found *found, size_t n_found)
 
 /* ---- what others tell it ---- */
 
+/* The one thing of a container that may be changed is its image: the container is made anew with it. */
+static void take_images(struct pod *p, const json_t *tree)
+{
+	for (size_t i = 0; i < p->n_containers; i++) {
+		struct pod_container *c = &p->containers[i];
+		const char *image = json_get_str(container_spec(c, tree), "image", c->image);
+		if (streq(image, c->image))
+			continue;
+		free(c->image);
+		c->image = xstrdup(image);
+		c->image_backoff_us = 0;
+		if (c->retry_at_us)
+			c->retry_at_us = 1; /* not 0: it has been through its backoff */
+		char why[256];
+		snprintf(why, sizeof(why), "Container %s definition changed, will be restarted", c->name);
+		if (c->class != CONTAINER_INIT)
+			container_stop(c, env_now_us(p->n->env) + (uint64_t)pod_spec_grace(p) * SECOND_US, why);
+	}
+}
+
 void pod_update(struct pod *p, struct object *obj)
 {
 	if (obj != p->obj && (!p->obj || obj->rv >= p->obj->rv)) {
@@ -412,6 +432,7 @@ void pod_update(struct pod *p, struct object *obj)
 		}
 		p->delete_seen = true;
 	}
+	take_images(p, tree);
 	volumes_pod_changed(p);
 	pod_kick(p);
 }

@@ -190,6 +190,11 @@ void node_server_kick(struct node_server *s)
 		env_post(s->n->env, &s->kick);
 }
 
+static void on_refused(void *arg)
+{
+	free(arg);
+}
+
 int node_server_new(struct nodeagent *n, struct node_server **ret, struct err *err)
 {
 	static const struct http_server_ops ops = {.on_request = on_request, .on_close = on_close};
@@ -202,8 +207,7 @@ int node_server_new(struct nodeagent *n, struct node_server **ret, struct err *e
 	const char *host = n->listen_host ? n->listen_host : "0.0.0.0";
 	int rc = http_server_listen(s->http, host, n->config.listen_port, err);
 	if (rc < 0) {
-		http_server_close(s->http, 0, NULL, NULL);
-		free(s);
+		http_server_close(s->http, 0, on_refused, s);
 		return err_prefix(err, "the node API cannot listen on %s:%u", host, n->config.listen_port);
 	}
 	*ret = s;
