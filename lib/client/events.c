@@ -39,6 +39,7 @@ struct event_recorder {
 	struct map buckets; /* event_bucket by object */
 	struct list known_lru, bucket_lru;
 	unsigned n_in_flight;
+	unsigned next_name; /* begins anywhere, so that recorders beside each other do not meet */
 };
 
 static void known__send(struct known_event *k);
@@ -50,6 +51,7 @@ struct event_recorder *event_recorder_new(struct client *client, const char *com
 	r->client = client;
 	r->component = xstrdup(component);
 	r->host = xstrdup(host ? host : "");
+	r->next_name = (unsigned)env_random_below(client->env, 1000);
 	list_init(&r->known_lru);
 	list_init(&r->bucket_lru);
 	return r;
@@ -210,8 +212,8 @@ static struct known_event *known__new(struct event_recorder *r, const char *key,
 	k->rec = r;
 	k->key = xstrdup(key);
 	k->ns = xstrdup(*about->ns ? about->ns : "default");
-	/* Unique without asking: time and randomness, in upstream's form "<object>.<16 hex>". */
-	uint64_t unique = (uint64_t)env_wall_us(r->client->env) * 1000 + env_random_below(r->client->env, 1000);
+	/* Unique without asking: time and a counter, in upstream's form "<object>.<16 hex>". */
+	uint64_t unique = (uint64_t)env_wall_us(r->client->env) * 1000 + r->next_name++ % 1000;
 	k->name = xasprintf("%.200s.%016llx", about->name, (unsigned long long)unique);
 	list_init(&k->lru);
 	map_set(&r->known, key, k);

@@ -864,8 +864,9 @@ void fake_bookmark(struct client *c)
 {
 	struct fake *f = fake_of(c);
 	LIST_EACH (&f->watches, w, struct client_watch, node) {
-		if (!w->bookmarks || w->next < f->n_events)
+		if (!w->bookmarks || env_timer_active(&w->timer))
 			continue;
+		w->next = f->n_events; /* what is left there is of other kinds */
 		struct object mark = {.refs = 1, .kind = w->kind, .rv = f->rv, .ns = "", .name = "", .uid = ""};
 		w->ops.on_event(w->arg, WATCH_BOOKMARK, &mark);
 	}
