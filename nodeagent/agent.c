@@ -188,9 +188,9 @@ static void make_informers(struct nodeagent *n)
 
 static void agent_free(struct nodeagent *n)
 {
+	informer_set_free(n->informers); /* handlers point to what follows */
 	node_reg_free(n->reg);
 	event_recorder_free(n->events);
-	informer_set_free(n->informers);
 	if (n->host_owned && n->host)
 		n->host->ops->free(n->host);
 	env_timer_stop(n->env, &n->list_retry);
@@ -261,6 +261,7 @@ void nodeagent_start(struct nodeagent *n)
 	n->runtime->on_event = on_runtime_event;
 	n->runtime->on_event_arg = n;
 	make_informers(n);
+	node_reg_watch(n->reg);
 	informer_set_on_synced(n->informers, on_synced, n);
 	informer_set_start(n->informers);
 	list_runtime(n);

@@ -91,6 +91,7 @@ void nodeagent__pod_gone(struct nodeagent *n);
 
 /* ---- node.c: the Node object and its Lease ---- */
 struct node_reg *node_reg_new(struct nodeagent *n);
+void node_reg_watch(struct node_reg *r); /* before the informers start */
 void node_reg_start(struct node_reg *r);
 void node_reg_free(struct node_reg *r);
 void node_read_capacity(struct nodeagent *n);

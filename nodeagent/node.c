@@ -409,6 +409,42 @@ static void on_retry(struct env_timer *t)
 		renew_lease(r);
 }
 
+/* Whether the API says what was written: the node life cycle controller turns Ready to Unknown while leases are late. */
+static bool says_ready(struct object *obj)
+{
+	_cleanup_json_ json_t *tree = object_tree(obj);
+	size_t i;
+	json_t *c;
+	json_array_foreach(json_path(tree, "status", "conditions", NULL), i, c)
+	{
+		if (streq(json_get_str(c, "type", ""), "Ready"))
+			return streq(json_get_str(c, "status", ""), "True");
+	}
+	return false;
+}
+
+static void on_change(void *arg, struct informer *inf, struct object *old_obj, struct object *new_obj)
+{
+	struct node_reg *r = arg;
+	(void)inf;
+	(void)old_obj;
+	if (!new_obj || !r->have_node)
+		return;
+	take_node(r, new_obj);
+	if (r->status_call || says_ready(new_obj))
+		return;
+	json_decref(STEAL(r->status));
+	write_status(r);
+}
+
+void node_reg_watch(struct node_reg *r)
+{
+	_cleanup_free_ char *me = xasprintf("metadata.name=%s", r->n->node_name);
+	struct informer *inf = informer_get(r->n->informers, r->n->kind_node, NULL, NULL, me);
+	const struct informer_handler h = {.on_change = on_change, .arg = r};
+	informer_add_handler(inf, &h);
+}
+
 struct node_reg *node_reg_new(struct nodeagent *n)
 {
 	struct node_reg *r = NEW(struct node_reg);

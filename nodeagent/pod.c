@@ -308,6 +308,16 @@ static void adopt_container(struct pod_container *c, const struct rt_found *newe
 	probes_start(c);
 }
 
+/* The sandbox lives, the API knows of a run in it, the runtime no more: it has ended. */
+static void adopt_lost(struct pod_container *c)
+{
+	if (!c->cur.ended)
+		return;
+	c->state = CONTAINER_EXITED;
+	c->in_sandbox = true;
+	c->exited_at_us = env_now_us(c->pod->n->env);
+}
+
 static void adopt_sandbox(struct pod *p, const struct rt_found *f)
 {
 	_cleanup_err_ struct err err = ERR_INIT;
@@ -391,6 +401,8 @@ void pod_adopt(struct pod *p, struct rt_found *found, size_t n_found)
 		newest_two(found, n_found, p->uid, name, false, two);
 		if (two[0])
 			adopt_container(&p->containers[i], two[0], two[1]);
+		else if (p->sandbox == SANDBOX_READY)
+			adopt_lost(&p->containers[i]);
 	}
 }
 

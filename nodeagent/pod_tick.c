@@ -109,10 +109,21 @@ static bool has_run_already(struct pod *p)
 	return p->sandbox_id[0] != 0;
 }
 
+/* Its containers were lost with their sandbox (the host was rebooted), and they are to run but once. */
+static bool lost_for_good(struct pod *p)
+{
+	for (size_t i = p->n_init; i < p->n_containers; i++) {
+		struct pod_container *c = &p->containers[i];
+		if (p->restart_policy == 'N' && c->cur.ended && !c->in_sandbox)
+			return true;
+	}
+	return false;
+}
+
 static enum pod_state step_new(struct pod *p)
 {
 	_cleanup_err_ struct err err = ERR_INIT;
-	if (must_stop(p))
+	if (must_stop(p) || lost_for_good(p))
 		return POD_STOPPING;
 	const char *phase = status_phase(p);
 	if (streq(phase, "Succeeded") || streq(phase, "Failed"))
@@ -171,6 +182,8 @@ static bool step_init(struct pod *p)
 {
 	for (size_t i = 0; i < p->n_init; i++) {
 		struct pod_container *c = &p->containers[i];
+		if (c->class == CONTAINER_INIT && p->initialized) /* has done its work */
+			continue;
 		container_tick(c);
 		if (c->class == CONTAINER_SIDECAR) {
 			if (!c->started && !p->initialized)

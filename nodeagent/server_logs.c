@@ -263,10 +263,11 @@ static const struct container_run *chosen_run(struct http_request *r, struct pod
 {
 	const struct container_run *run = NULL;
 	if (flag(r, "previous")) {
-		/* after an exit the run that ended is the previous one only once the next has begun */
-		run = c->prev.id[0] ? &c->prev : NULL;
-		if (!run && c->cur.ended && c->state != CONTAINER_EXITED)
+		/* while it waits to be restarted, the run that ended is the previous one already */
+		if (c->cur.ended && c->waiting_reason[0])
 			run = &c->cur;
+		else if (c->prev.id[0])
+			run = &c->prev;
 		if (!run)
 			server_text(r, 400, "previous terminated container \"%s\" in pod \"%s\" not found\n", c->name,
 				    c->pod->name);

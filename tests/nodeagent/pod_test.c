@@ -802,6 +802,199 @@ static void same_name_other_uid(void **state)
 	assert_string_equal(condition(w, "Ready"), "True");
 }
 
+static void node_says_ready_again(void **state)
+{
+	struct world *w = *state;
+	agent_up(w);
+	fake_patch(
+		w->client, "Node", NULL, "n1",
+		"{'status':{'conditions':[{'type':'Ready','status':'Unknown','lastTransitionTime':'2026-01-02T15:04:05Z'},"
+		"{'type':'NetworkUnavailable','status':'False'}]}}");
+	run(w, 1000);
+	json_t *n = fake_tree(w->client, "Node", NULL, "n1");
+	struct buf text = BUF_INIT;
+	json_write(&text, json_path(n, "status", "conditions", NULL));
+	assert_non_null(strstr(text.data, "\"type\":\"Ready\",\"status\":\"True\""));
+	assert_non_null(strstr(text.data, "NetworkUnavailable")); /* another's condition stays */
+	buf_done(&text);
+	json_decref(n);
+}
+
+static void status_conflicts_are_looked_at_again(void **state)
+{
+	struct world *w = *state;
+	agent_up(w);
+	add_pod(w, ONE_CONTAINER);
+	for (int i = 0; i < 40; i++) { /* someone else keeps writing while it starts */
+		fake_patch(w->client, "Pod", "default", "p", "{'metadata':{'annotations':{'n':'%d'}}}", i);
+		run(w, 1);
+	}
+	run(w, 2000);
+	assert_string_equal(phase(w), "Running");
+	assert_string_equal(condition(w, "Ready"), "True");
+}
+
+static void foreign_conditions_and_gates(void **state)
+{
+	struct world *w = *state;
+	agent_up(w);
+	add_pod(w, "'readinessGates':[{'conditionType':'example.com/up'}]," ONE_CONTAINER);
+	run(w, 1000);
+	assert_string_equal(condition(w, "ContainersReady"), "True");
+	assert_string_equal(condition(w, "Ready"), "False");
+	json_t *tree = fake_tree(w->client, "Pod", "default", "p");
+	json_t *list = json_deep_copy(json_path(tree, "status", "conditions", NULL));
+	json_array_append_new(list, json_make("{s:s, s:s}", "type", "example.com/up", "status", "True"));
+	struct buf text = BUF_INIT;
+	json_write(&text, list);
+	fake_patch(w->client, "Pod", "default", "p", "{'status':{'conditions':%s}}", text.data);
+	buf_done(&text);
+	json_decref(list);
+	json_decref(tree);
+	run(w, 1000);
+	assert_string_equal(condition(w, "Ready"), "True");
+	assert_string_equal(condition(w, "example.com/up"), "True");
+}
+
+static void failing_poststart_kills(void **state)
+{
+	struct world *w = *state;
+	agent_up(w);
+	fake_runtime_exec(w->runtime, "web", 1, "no");
+	add_pod(w,
+		"'containers':[{'name':'web','image':'web','imagePullPolicy':'Never','lifecycle':{'postStart':{'exec':{"
+		"'command':['hook']}}}}]");
+	run(w, 1000);
+	assert_true(events(w, "FailedPostStartHook") >= 1);
+	assert_true(asked(w, "exited", id(w, "web", 0)) == 1);
+}
+
+static void missing_secret_in_env(void **state)
+{
+	struct world *w = *state;
+	agent_up(w);
+	add_pod(w,
+		"'containers':[{'name':'web','image':'web','imagePullPolicy':'Never','env':[{'name':'A','valueFrom':{"
+		"'secretKeyRef':{'name':'s','key':'k'}}}]}]");
+	run(w, 1000);
+	json_t *c = cstatus(w, 0);
+	assert_string_equal(json_string_value(json_path(c, "state", "waiting", "reason", NULL)),
+			    "CreateContainerConfigError");
+	assert_string_equal(json_string_value(json_path(c, "state", "waiting", "message", NULL)),
+			    "secret \"s\" not found");
+	json_decref(c);
+	fake_add(w->client,
+		 "{'apiVersion':'v1','kind':'Secret','metadata':{'name':'s','namespace':'default'},'data':{'k':"
+		 "'aGVsbG8='}}");
+	run(w, 100); /* its arrival is enough */
+	assert_string_equal(phase(w), "Running");
+}
+
+static void termination_message_is_told(void **state)
+{
+	struct world *w = *state;
+	agent_up(w);
+	add_pod(w, "'restartPolicy':'Never'," ONE_CONTAINER);
+	run(w, 500);
+	_cleanup_free_ char *path = xasprintf("%s/pods/%s/containers/web/0", w->dir, uid(w));
+	assert_int_equal(file_write(path, "said", NULL), 0);
+	fake_runtime_exit(w->runtime, id(w, "web", 0), 4, false);
+	run(w, 500);
+	json_t *c = cstatus(w, 0);
+	assert_string_equal(json_string_value(json_path(c, "state", "terminated", "message", NULL)), "said");
+	json_decref(c);
+	assert_string_equal(phase(w), "Failed");
+}
+
+static void restart_while_terminating(void **state)
+{
+	struct world *w = *state;
+	agent_up(w);
+	fake_runtime_term(w->runtime, "web", UINT64_MAX);
+	add_pod(w, ONE_CONTAINER);
+	run(w, 500);
+	fake_delete(w->client, "Pod", "default", "p", NULL, 30);
+	run(w, 5000);
+	agent_down(w);
+	agent_up(w);
+	run(w, 31000);
+	assert_null(fake_find(w->client, "Pod", "default", "p"));
+	assert_int_equal(fake_runtime_count(w->runtime), 0);
+}
+
+static void finalizers_hold_only_the_object(void **state)
+{
+	struct world *w = *state;
+	agent_up(w);
+	fake_add(w->client,
+		 "{'apiVersion':'v1','kind':'Pod','metadata':{'name':'p','namespace':'default','finalizers':["
+		 "'example.com/f']},'spec':{'nodeName':'n1'," ONE_CONTAINER "}}");
+	run(w, 500);
+	fake_delete(w->client, "Pod", "default", "p", NULL, 5);
+	run(w, 20000);
+	assert_non_null(fake_find(w->client, "Pod", "default", "p"));
+	assert_int_equal(fake_runtime_count(w->runtime), 0);
+	fake_patch(w->client, "Pod", "default", "p", "{'metadata':{'finalizers':null}}");
+	run(w, 1000);
+	assert_null(fake_find(w->client, "Pod", "default", "p"));
+	assert_int_equal(w->agent->pods.count, 0);
+}
+
+static void a_never_pod_is_not_rerun_after_a_reboot(void **state)
+{
+	struct world *w = *state;
+	bool stopped = false;
+	agent_up(w);
+	add_pod(w, "'restartPolicy':'Never'," ONE_CONTAINER);
+	run(w, 500);
+	nodeagent_stop_pods(w->agent, 10, on_flag, &stopped);
+	run(w, 5000);
+	assert_true(stopped);
+	agent_down(w);
+	agent_up(w);
+	run(w, 2000);
+	assert_string_equal(phase(w), "Failed");
+	assert_int_equal(fake_runtime_count(w->runtime), 0);
+	json_t *c = cstatus(w, 0);
+	assert_string_equal(json_string_value(json_path(c, "state", "terminated", "reason", NULL)),
+			    "ContainerStatusUnknown");
+	json_decref(c);
+}
+
+static void changed_image_restarts(void **state)
+{
+	struct world *w = *state;
+	agent_up(w);
+	fake_runtime_image(w->runtime, "web2");
+	add_pod(w, ONE_CONTAINER);
+	run(w, 500);
+	fake_patch(w->client, "Pod", "default", "p",
+		   "{'spec':{'containers':[{'name':'web','image':'web2','imagePullPolicy':'Never'}]}}");
+	run(w, 1000);
+	json_t *c = cstatus(w, 0);
+	assert_string_equal(json_get_str(c, "image", ""), "web2");
+	assert_int_equal(json_get_int(c, "restartCount", -1), 1);
+	json_decref(c);
+}
+
+static void unsupported_volumes_say_so(void **state)
+{
+	struct world *w = *state;
+	agent_up(w);
+	add_pod(w, "'volumes':[{'name':'n','nfs':{'server':'a','path':'/b'}}]," ONE_CONTAINER);
+	run(w, 1000);
+	assert_string_equal(phase(w), "Pending");
+	struct object *e = fake_nth(w->client, "Event", NULL, 0);
+	json_t *t = object_tree(e);
+	assert_string_equal(
+		json_get_str(t, "message", ""),
+		"MountVolume.SetUp failed for volume \"n\" : volume type nfs is not supported by this node agent");
+	json_decref(t);
+	fake_delete(w->client, "Pod", "default", "p", NULL, 30);
+	run(w, 1000);
+	assert_null(fake_find(w->client, "Pod", "default", "p"));
+}
+
 static void ids_carry_what_is_needed(void **state)
 {
 	(void)state;
@@ -848,6 +1041,17 @@ static const struct CMUnitTest tests[] = {
 	T(volumes_and_env),
 	T(node_stop_is_like_a_reboot),
 	T(same_name_other_uid),
+	T(node_says_ready_again),
+	T(status_conflicts_are_looked_at_again),
+	T(foreign_conditions_and_gates),
+	T(failing_poststart_kills),
+	T(missing_secret_in_env),
+	T(termination_message_is_told),
+	T(restart_while_terminating),
+	T(finalizers_hold_only_the_object),
+	T(a_never_pod_is_not_rerun_after_a_reboot),
+	T(changed_image_restarts),
+	T(unsupported_volumes_say_so),
 	cmocka_unit_test(ids_carry_what_is_needed),
 };
 
