@@ -98,11 +98,547 @@ static void watch_sees_changes(void **state)
 	api_call(f, f->admin, "DELETE", CM "/w", NULL, NULL);
 }
 
+#define PODS "/api/v1/namespaces/default/pods"
+#define SVC  "/api/v1/namespaces/default/services"
+
+static void create_default_account(struct api *f)
+{
+	api_post(f, "/api/v1/namespaces/default/serviceaccounts", "{\"metadata\":{\"name\":\"default\"}}");
+}
+
+static void pods_need_an_account(void **state)
+{
+	struct api *f = *state;
+	struct api_answer *a = api_post(
+		f, PODS,
+		"{\"metadata\":{\"name\":\"p\"},\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":\"i\"}]}}");
+	assert_int_equal(a->status, 403);
+	assert_string_equal(api_str(a, "message"), "pods \"p\" is forbidden: error looking up service account "
+						   "default/default: serviceaccount \"default\" not found");
+	create_default_account(f);
+	a = api_post(
+		f, PODS,
+		"{\"metadata\":{\"generateName\":\"p-\"},\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":\"i\"}]}}");
+	assert_int_equal(a->status, 201);
+	assert_int_equal(strlen(api_str(a, "metadata.name")), 7);
+	assert_string_equal(api_str(a, "status.phase"), "Pending");
+	assert_string_equal(api_str(a, "status.qosClass"), "BestEffort");
+	assert_string_equal(api_str(a, "spec.serviceAccountName"), "default");
+	assert_string_equal(api_str(a, "spec.containers.0.volumeMounts.0.mountPath"),
+			    "/var/run/secrets/kubernetes.io/serviceaccount");
+	_cleanup_free_ char *name = xstrdup(api_str(a, "metadata.name"));
+	_cleanup_free_ char *path = xasprintf(PODS "/%s", name);
+	a = api_call(f, f->admin, "DELETE", path, NULL, NULL); /* no node: at once */
+	assert_string_equal(api_str(a, "kind"), "Pod");
+	assert_int_equal(api_get(f, path)->status, 404);
+}
+
+static void binding_and_grace(void **state)
+{
+	struct api *f = *state;
+	create_default_account(f);
+	api_post(f, PODS,
+		 "{\"metadata\":{\"name\":\"p\"},\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":\"i\"}]}}");
+	struct api_answer *a = api_post(f, PODS "/p/binding", "{\"target\":{\"kind\":\"Node\",\"name\":\"n1\"}}");
+	assert_int_equal(a->status, 201);
+	assert_string_equal(api_str(a, "kind"), "Status");
+	a = api_post(f, PODS "/p/binding", "{\"target\":{\"kind\":\"Node\",\"name\":\"n2\"}}");
+	assert_int_equal(a->status, 409);
+	a = api_get(f, PODS "/p");
+	assert_string_equal(api_str(a, "spec.nodeName"), "n1");
+	assert_string_equal(api_str(a, "status.conditions.0.type"), "PodScheduled");
+	a = api_get(f, PODS "?fieldSelector=spec.nodeName%3Dn1");
+	assert_string_equal(api_str(a, "items.0.metadata.name"), "p");
+	a = api_get(f, PODS "?fieldSelector=spec.nodeName%3Dn2");
+	assert_string_equal(api_str(a, "items.0.metadata.name"), "");
+	assert_int_equal(api_get(f, PODS "?fieldSelector=spec.foo%3Dn2")->status, 400);
+	/* with a node it is only marked */
+	a = api_call(f, f->admin, "DELETE", PODS "/p", NULL, NULL);
+	assert_string_equal(api_str(a, "metadata.deletionGracePeriodSeconds"), "30");
+	_cleanup_free_ char *rv = xstrdup(api_str(a, "metadata.resourceVersion"));
+	a = api_call(f, f->admin, "DELETE", PODS "/p?gracePeriodSeconds=60", NULL, NULL); /* never later */
+	assert_string_equal(api_str(a, "metadata.resourceVersion"), rv);
+	a = api_call(f, f->admin, "DELETE", PODS "/p", NULL, "{\"preconditions\":{\"uid\":\"x\"}}");
+	assert_int_equal(a->status, 409);
+	a = api_call(f, f->admin, "PATCH", PODS "/p/status", "Content-Type: application/merge-patch+json",
+		     "{\"status\":{\"phase\":\"Running\"},\"spec\":{\"nodeName\":\"zzz\"}}");
+	assert_string_equal(api_str(a, "status.phase"), "Running");
+	assert_string_equal(api_str(a, "spec.nodeName"), "n1");
+	a = api_call(f, f->admin, "DELETE", PODS "/p?gracePeriodSeconds=0", NULL, NULL);
+	assert_int_equal(a->status, 200);
+	assert_int_equal(api_get(f, PODS "/p")->status, 404);
+}
+
+static void finalizers_hold(void **state)
+{
+	struct api *f = *state;
+	api_post(f, CM, "{\"metadata\":{\"name\":\"fin\",\"finalizers\":[\"a.b/c\"]}}");
+	struct api_answer *a =
+		api_call(f, f->admin, "DELETE", CM "/fin", NULL, "{\"propagationPolicy\":\"Foreground\"}");
+	assert_int_equal(a->status, 200);
+	assert_string_not_equal(api_str(a, "metadata.deletionTimestamp"), "");
+	assert_string_equal(api_str(a, "metadata.finalizers.1"), "foregroundDeletion");
+	a = api_call(f, f->admin, "PATCH", CM "/fin", "Content-Type: application/merge-patch+json",
+		     "{\"metadata\":{\"finalizers\":null}}");
+	assert_int_equal(a->status, 200);
+	assert_int_equal(api_get(f, CM "/fin")->status, 404);
+}
+
+static void namespaces_end(void **state)
+{
+	struct api *f = *state;
+	assert_int_equal(api_post(f, "/api/v1/namespaces", "{\"metadata\":{\"name\":\"n\"}}")->status, 201);
+	assert_int_equal(api_post(f, "/api/v1/namespaces/n/configmaps", "{\"metadata\":{\"name\":\"a\"}}")->status,
+			 201);
+	struct api_answer *a = api_post(f, "/api/v1/namespaces/none/configmaps", "{\"metadata\":{\"name\":\"a\"}}");
+	assert_int_equal(a->status, 404);
+	assert_string_equal(api_str(a, "message"), "namespaces \"none\" not found");
+	a = api_call(f, f->admin, "DELETE", "/api/v1/namespaces/n", NULL, NULL);
+	assert_string_equal(api_str(a, "status.phase"), "Terminating");
+	a = api_post(f, "/api/v1/namespaces/n/configmaps", "{\"metadata\":{\"name\":\"b\"}}");
+	assert_int_equal(a->status, 403);
+	assert_string_equal(api_str(a, "message"),
+			    "configmaps \"b\" is forbidden: unable to create new content in namespace n "
+			    "because it is being terminated");
+	assert_string_equal(api_str(a, "details.causes.0.reason"), "NamespaceTerminating");
+	a = api_call(f, f->admin, "PUT", "/api/v1/namespaces/n/finalize", NULL,
+		     "{\"kind\":\"Namespace\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":\"n\"},\"spec\":{}}");
+	assert_int_equal(a->status, 200);
+	assert_int_equal(api_get(f, "/api/v1/namespaces/n")->status, 404);
+	assert_int_equal(api_call(f, f->admin, "DELETE", "/api/v1/namespaces/default", NULL, NULL)->status, 403);
+}
+
+static void services_get_addresses(void **state)
+{
+	struct api *f = *state;
+	struct api_answer *a = api_post(
+		f, SVC, "{\"metadata\":{\"name\":\"s\"},\"spec\":{\"type\":\"NodePort\",\"ports\":[{\"port\":80}]}}");
+	assert_int_equal(a->status, 201);
+	_cleanup_free_ char *ip = xstrdup(api_str(a, "spec.clusterIP")),
+			    *port = xstrdup(api_str(a, "spec.ports.0.nodePort"));
+	assert_true(str_starts(ip, "10.96."));
+	assert_in_range(atoi(port), 30000, 32767);
+	_cleanup_free_ char *same = xasprintf(
+		"{\"metadata\":{\"name\":\"t\"},\"spec\":{\"clusterIP\":\"%s\",\"ports\":[{\"port\":80}]}}", ip);
+	a = api_post(f, SVC, same);
+	assert_int_equal(a->status, 422);
+	assert_non_null(strstr(api_str(a, "message"), "provided IP is already allocated"));
+	_cleanup_free_ char *same_port = xasprintf(
+		"{\"metadata\":{\"name\":\"t\"},\"spec\":{\"type\":\"NodePort\",\"ports\":[{\"port\":80,\"nodePort\":%s}]}}",
+		port);
+	a = api_post(f, SVC, same_port);
+	assert_int_equal(a->status, 422);
+	assert_non_null(strstr(api_str(a, "message"), "provided port is already allocated"));
+	a = api_post(
+		f, SVC,
+		"{\"metadata\":{\"name\":\"t\"},\"spec\":{\"clusterIP\":\"10.97.0.1\",\"ports\":[{\"port\":80}]}}");
+	assert_int_equal(a->status, 422);
+	/* an update keeps both; another type returns the port, deletion the address */
+	a = api_call(f, f->admin, "PUT", SVC "/s", NULL,
+		     "{\"metadata\":{\"name\":\"s\"},\"spec\":{\"type\":\"NodePort\",\"ports\":[{\"port\":80}]}}");
+	assert_string_equal(api_str(a, "spec.clusterIP"), ip);
+	assert_string_equal(api_str(a, "spec.ports.0.nodePort"), port);
+	a = api_call(f, f->admin, "PATCH", SVC "/s", "Content-Type: application/merge-patch+json",
+		     "{\"spec\":{\"type\":\"ClusterIP\"}}");
+	assert_string_equal(api_str(a, "spec.ports.0.nodePort"), "");
+	assert_int_equal(api_post(f, SVC, same_port)->status, 201);
+	api_call(f, f->admin, "DELETE", SVC "/t", NULL, NULL);
+	api_call(f, f->admin, "DELETE", SVC "/s", NULL, NULL);
+	assert_int_equal(api_post(f, SVC, same)->status, 201);
+	api_call(f, f->admin, "DELETE", SVC "/t", NULL, NULL);
+}
+
+static void rbac_decides(void **state)
+{
+	struct api *f = *state;
+	struct http_client *joe = api_client(f, "joe", "devs");
+	struct api_answer *a = api_call(f, joe, "GET", CM, NULL, NULL);
+	assert_int_equal(a->status, 403);
+	assert_string_equal(api_str(a, "message"),
+			    "configmaps is forbidden: User \"joe\" cannot list resource \"configmaps\" in "
+			    "API group \"\" in the namespace \"default\"");
+	a = api_post(
+		f, "/apis/rbac.authorization.k8s.io/v1/namespaces/default/rolebindings",
+		"{\"metadata\":{\"name\":\"devs\"},\"roleRef\":{\"apiGroup\":\"rbac.authorization.k8s.io\",\"kind\":\"ClusterRole\","
+		"\"name\":\"edit\"},\"subjects\":[{\"kind\":\"Group\",\"apiGroup\":\"rbac.authorization.k8s.io\",\"name\":\"devs\"}]}");
+	assert_int_equal(a->status, 201);
+	assert_int_equal(api_call(f, joe, "GET", CM, NULL, NULL)->status, 200); /* view, aggregated into edit */
+	assert_int_equal(api_call(f, joe, "GET", "/api/v1/configmaps", NULL, NULL)->status, 403);
+	assert_int_equal(api_call(f, joe, "GET", "/api/v1/namespaces/kube-system/configmaps", NULL, NULL)->status, 403);
+	a = api_call(
+		f, joe, "POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", NULL,
+		"{\"spec\":{\"resourceAttributes\":{\"namespace\":\"default\",\"verb\":\"delete\",\"resource\":\"pods\"}}}");
+	assert_int_equal(a->status, 201);
+	assert_string_equal(api_str(a, "status.allowed"), "true");
+	/* no escalation: edit does not hold roles at all, and may not hand out what it lacks */
+	a = api_call(
+		f, joe, "POST", "/apis/rbac.authorization.k8s.io/v1/namespaces/default/roles", NULL,
+		"{\"metadata\":{\"name\":\"r\"},\"rules\":[{\"apiGroups\":[\"\"],\"resources\":[\"nodes\"],\"verbs\":[\"*\"]}]}");
+	assert_int_equal(a->status, 403);
+	api_post(
+		f, "/apis/rbac.authorization.k8s.io/v1/namespaces/default/rolebindings",
+		"{\"metadata\":{\"name\":\"joe-admin\"},\"roleRef\":{\"apiGroup\":\"rbac.authorization.k8s.io\",\"kind\":\"ClusterRole\","
+		"\"name\":\"admin\"},\"subjects\":[{\"kind\":\"User\",\"apiGroup\":\"rbac.authorization.k8s.io\",\"name\":\"joe\"}]}");
+	a = api_call(
+		f, joe, "POST", "/apis/rbac.authorization.k8s.io/v1/namespaces/default/roles", NULL,
+		"{\"metadata\":{\"name\":\"r\"},\"rules\":[{\"apiGroups\":[\"\"],\"resources\":[\"nodes\"],\"verbs\":[\"*\"]}]}");
+	assert_int_equal(a->status, 403);
+	assert_non_null(strstr(api_str(a, "message"), "is attempting to grant RBAC permissions not currently held"));
+	a = api_call(
+		f, joe, "POST", "/apis/rbac.authorization.k8s.io/v1/namespaces/default/roles", NULL,
+		"{\"metadata\":{\"name\":\"r\"},\"rules\":[{\"apiGroups\":[\"\"],\"resources\":[\"pods\"],\"verbs\":[\"get\"]}]}");
+	assert_int_equal(a->status, 201);
+	http_client_free(joe);
+	/* nobody at all */
+	a = api_call(f, f->anonymous, "GET", CM, NULL, NULL);
+	assert_int_equal(a->status, 403);
+	assert_non_null(strstr(api_str(a, "message"), "User \"system:anonymous\" cannot list"));
+	assert_int_equal(api_call(f, f->anonymous, "GET", "/version", NULL, NULL)->status, 200);
+	assert_int_equal(api_call(f, f->anonymous, "GET", "/readyz", NULL, NULL)->status, 200);
+	assert_int_equal(api_call(f, f->anonymous, "GET", "/metrics", NULL, NULL)->status, 403);
+	assert_int_equal(api_call(f, f->anonymous, "GET", CM, "Authorization: Bearer nonsense", NULL)->status, 401);
+}
+
+static void impersonation(void **state)
+{
+	struct api *f = *state;
+	struct api_answer *a = api_call(f, f->admin, "POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews",
+					"Impersonate-User: kim\nImpersonate-Group: g1", "{}");
+	assert_string_equal(api_str(a, "status.userInfo.username"), "kim");
+	assert_string_equal(api_str(a, "status.userInfo.groups.0"), "g1");
+	a = api_call(f, f->anonymous, "GET", "/version", "Impersonate-User: kim", NULL);
+	assert_int_equal(a->status, 403);
+}
+
+static void tokens(void **state)
+{
+	struct api *f = *state;
+	create_default_account(f);
+	struct api_answer *a = api_post(f, "/api/v1/namespaces/default/serviceaccounts/default/token",
+					"{\"spec\":{\"expirationSeconds\":600}}");
+	assert_int_equal(a->status, 201);
+	_cleanup_free_ char *bearer = xasprintf("Authorization: Bearer %s", api_str(a, "status.token"));
+	for (int i = 0; i < 2; i++) { /* verified, then remembered */
+		a = api_call(f, f->anonymous, "POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews", bearer,
+			     "{}");
+		assert_int_equal(a->status, 201);
+		assert_string_equal(api_str(a, "status.userInfo.username"), "system:serviceaccount:default:default");
+	}
+	/* a token dies with its account, though one of the same name follows */
+	api_call(f, f->admin, "DELETE", "/api/v1/namespaces/default/serviceaccounts/default", NULL, NULL);
+	create_default_account(f);
+	a = api_call(f, f->anonymous, "POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews", bearer, "{}");
+	assert_int_equal(a->status, 401);
+}
+
+static void bad_input(void **state)
+{
+	struct api *f = *state;
+	struct api_answer *a =
+		api_post(f, CM "?fieldValidation=Strict", "{\"metadata\":{\"name\":\"b\"},\"dota\":{},\"data\":{}}");
+	assert_int_equal(a->status, 400);
+	assert_string_equal(api_str(a, "message"),
+			    "ConfigMap in version \"v1\" cannot be handled as a ConfigMap: strict decoding "
+			    "error: unknown field \"dota\"");
+	a = api_post(f, CM, "{\"metadata\":{\"name\":\"b\"},\"dota\":{},\"data\":{}}");
+	assert_int_equal(a->status, 201);
+	assert_string_equal(a->warning, "299 - \"unknown field \\\"dota\\\"\"");
+	assert_int_equal(api_post(f, CM, "{\"metadata\":{\"name\":\"B\"}}")->status, 422);
+	assert_int_equal(api_post(f, CM, "{\"metadata\":")->status, 400);
+	assert_int_equal(api_post(f, CM, "[]")->status, 400);
+	assert_int_equal(api_post(f, CM, "")->status, 400);
+	assert_int_equal(api_post(f, CM, "{\"kind\":\"Pod\",\"apiVersion\":\"v1\"}")->status, 400);
+	assert_int_equal(api_call(f, f->admin, "POST", CM, "Content-Type: text/html", "x")->status, 415);
+	assert_int_equal(api_call(f, f->admin, "GET", CM, "Accept: text/html", NULL)->status, 406);
+	assert_int_equal(api_call(f, f->admin, "PUT", CM, NULL, "{}")->status, 405);
+	assert_int_equal(api_get(f, "/api/v1/nonsense")->status, 404);
+	assert_int_equal(api_get(f, "/nonsense")->status, 404);
+	assert_int_equal(api_get(f, CM "/b/nonsense")->status, 404);
+	assert_int_equal(api_get(f, CM "?labelSelector=%3D%3D")->status, 400);
+	assert_int_equal(api_get(f, CM "?limit=x")->status, 400);
+	assert_int_equal(api_get(f, CM "?continue=zzz")->status, 400);
+	_cleanup_free_ char *big = xmalloc((3u << 20) + 1024);
+	memset(big, ' ', (3u << 20) + 1023);
+	big[(3u << 20) + 1023] = 0;
+	a = api_post(f, CM, big);
+	assert_int_equal(a->status, 413);
+	assert_string_equal(api_str(a, "message"), "Request entity too large: limit is 3145728");
+	a = api_call(f, f->admin, "POST", CM, "Content-Type: application/yaml",
+		     "metadata:\n  name: y\ndata:\n  a: b\n");
+	assert_int_equal(a->status, 201);
+	assert_string_equal(api_str(a, "data.a"), "b");
+	api_call(f, f->admin, "DELETE", CM "/y", NULL, NULL);
+	api_call(f, f->admin, "DELETE", CM "/b", NULL, NULL);
+}
+
+static void pages(void **state)
+{
+	struct api *f = *state;
+	char body[100];
+	api_post(f, "/api/v1/namespaces", "{\"metadata\":{\"name\":\"pages\"}}");
+#define PAGES "/api/v1/namespaces/pages/configmaps"
+	for (int i = 0; i < 5; i++) {
+		snprintf(body, sizeof(body), "{\"metadata\":{\"name\":\"c%d\",\"labels\":{\"odd\":\"%d\"}}}", i, i % 2);
+		assert_int_equal(api_post(f, PAGES, body)->status, 201);
+	}
+	struct api_answer *a = api_get(f, PAGES "?limit=2");
+	assert_int_equal(json_array_size(json_object_get(a->json, "items")), 2);
+	assert_string_equal(api_str(a, "metadata.remainingItemCount"), "3");
+	_cleanup_free_ char *rv = xstrdup(api_str(a, "metadata.resourceVersion"));
+	_cleanup_free_ char *next = xasprintf(PAGES "?limit=2&continue=%s", api_str(a, "metadata.continue"));
+	/* what comes later is not in this list */
+	api_post(f, PAGES, "{\"metadata\":{\"name\":\"c9\"}}");
+	a = api_get(f, next);
+	assert_string_equal(api_str(a, "items.0.metadata.name"), "c2");
+	assert_string_equal(api_str(a, "metadata.resourceVersion"), rv);
+	_cleanup_free_ char *last = xasprintf(PAGES "?limit=2&continue=%s", api_str(a, "metadata.continue"));
+	a = api_get(f, last);
+	assert_int_equal(json_array_size(json_object_get(a->json, "items")), 1);
+	assert_string_equal(api_str(a, "items.0.metadata.name"), "c4");
+	assert_string_equal(api_str(a, "metadata.continue"), "");
+	a = api_get(f, PAGES "?labelSelector=odd%3D1&limit=1");
+	assert_string_equal(api_str(a, "items.0.metadata.name"), "c1");
+	_cleanup_free_ char *odd =
+		xasprintf(PAGES "?labelSelector=odd%%3D1&limit=1&continue=%s", api_str(a, "metadata.continue"));
+	a = api_get(f, odd);
+	assert_string_equal(api_str(a, "items.0.metadata.name"), "c3");
+	/* tables */
+	a = api_call(f, f->admin, "GET", PAGES, "Accept: application/json;as=Table;v=v1;g=meta.k8s.io,application/json",
+		     NULL);
+	assert_string_equal(api_str(a, "kind"), "Table");
+	assert_string_equal(api_str(a, "columnDefinitions.0.name"), "Name");
+	assert_string_equal(api_str(a, "rows.5.cells.0"), "c9");
+	assert_string_equal(api_str(a, "rows.5.object.kind"), "PartialObjectMetadata");
+	a = api_call(f, f->admin, "GET", PAGES "/c1",
+		     "Accept: application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io", NULL);
+	assert_string_equal(api_str(a, "kind"), "PartialObjectMetadata");
+	/* all at once */
+	a = api_call(f, f->admin, "DELETE", PAGES "?labelSelector=odd%3D1", NULL, NULL);
+	assert_int_equal(a->status, 200);
+	a = api_get(f, PAGES);
+	assert_int_equal(json_array_size(json_object_get(a->json, "items")), 4);
+	assert_int_equal(api_call(f, f->admin, "DELETE", PAGES, NULL, NULL)->status, 200);
+	a = api_get(f, PAGES);
+	assert_int_equal(json_array_size(json_object_get(a->json, "items")), 0);
+}
+
+static void scales(void **state)
+{
+	struct api *f = *state;
+#define DEPLOY "/apis/apps/v1/namespaces/default/deployments"
+	struct api_answer *a = api_post(
+		f, DEPLOY,
+		"{\"metadata\":{\"name\":\"d\"},\"spec\":{\"selector\":{\"matchLabels\":{\"a\":\"b\"}},\"template\":{\"metadata\":"
+		"{\"labels\":{\"a\":\"b\"}},\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":\"i\"}]}}}}");
+	assert_int_equal(a->status, 201);
+	assert_string_equal(api_str(a, "metadata.generation"), "1");
+	assert_string_equal(api_str(a, "spec.replicas"), "1");
+	a = api_get(f, DEPLOY "/d/scale");
+	assert_string_equal(api_str(a, "kind"), "Scale");
+	assert_string_equal(api_str(a, "status.selector"), "a=b");
+	a = api_call(f, f->admin, "PATCH", DEPLOY "/d/scale", "Content-Type: application/merge-patch+json",
+		     "{\"spec\":{\"replicas\":4}}");
+	assert_int_equal(a->status, 200);
+	assert_string_equal(api_str(a, "spec.replicas"), "4");
+	a = api_call(
+		f, f->admin, "PUT", DEPLOY "/d/scale", NULL,
+		"{\"kind\":\"Scale\",\"apiVersion\":\"autoscaling/v1\",\"metadata\":{\"name\":\"d\"},\"spec\":{\"replicas\":-1}}");
+	assert_int_equal(a->status, 422);
+	a = api_call(f, f->admin, "PATCH", DEPLOY "/d", "Content-Type: application/strategic-merge-patch+json",
+		     "{\"spec\":{\"template\":{\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":\"j\"}]}}}}");
+	assert_string_equal(api_str(a, "metadata.generation"), "3");
+	assert_string_equal(api_str(a, "spec.template.spec.containers.0.image"), "j");
+	_cleanup_free_ char *rv = xstrdup(api_str(a, "metadata.resourceVersion"));
+	/* nothing changes: nothing is written */
+	a = api_call(f, f->admin, "PATCH", DEPLOY "/d", "Content-Type: application/merge-patch+json",
+		     "{\"spec\":{\"replicas\":4}}");
+	assert_string_equal(api_str(a, "metadata.resourceVersion"), rv);
+	a = api_call(f, f->admin, "PATCH", DEPLOY "/d", "Content-Type: application/merge-patch+json",
+		     "{\"metadata\":{\"resourceVersion\":\"2\"},\"spec\":{\"replicas\":5}}");
+	assert_int_equal(a->status, 409);
+	a = api_call(f, f->admin, "PATCH", DEPLOY "/d", "Content-Type: application/apply-patch+yaml", "{}");
+	assert_int_equal(a->status, 415);
+	api_call(f, f->admin, "DELETE", DEPLOY "/d", NULL, NULL);
+}
+
+static void discovery(void **state)
+{
+	struct api *f = *state;
+	struct api_answer *a = api_get(f, "/apis");
+	assert_string_equal(api_str(a, "kind"), "APIGroupList");
+	assert_string_equal(api_str(api_get(f, "/apis/apps"), "preferredVersion.groupVersion"), "apps/v1");
+	assert_string_equal(api_str(api_get(f, "/apis/apps/v1"), "groupVersion"), "apps/v1");
+	a = api_call(f, f->admin, "GET", "/apis",
+		     "Accept: application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json",
+		     NULL);
+	assert_string_equal(api_str(a, "apiVersion"), "apidiscovery.k8s.io/v2");
+	assert_string_equal(a->content_type, "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList");
+	assert_int_equal(api_get(f, "/apis/none")->status, 404);
+	assert_non_null(strstr(buf_str(&api_get(f, "/readyz?verbose")->body), "readyz check passed"));
+}
+
+/* ---- the other door ---- */
+
+struct call {
+	bool done;
+	struct err err;
+	uint64_t rv;
+	struct object *obj;
+	size_t n_items;
+};
+
+static void on_call(void *arg, const struct client_response *resp)
+{
+	struct call *c = arg;
+	c->done = true;
+	c->err = *resp->err;
+	c->err.causes = NULL;
+	c->rv = resp->rv;
+	c->n_items = resp->n_items;
+	object_unref(c->obj);
+	c->obj = resp->object ? object_ref(resp->object) : NULL;
+}
+
+static bool call_done(void *arg)
+{
+	return ((struct call *)arg)->done;
+}
+
+static void do_call(struct api *f, struct client *client, const struct client_request *q, struct call *c)
+{
+	c->done = false;
+	client_do(client, q, on_call, c);
+	assert_false(c->done);
+	api_run_until(f, call_done, c);
+}
+
+struct seen {
+	unsigned n;
+	enum watch_type types[8];
+	struct object *objs[8];
+	bool ended;
+};
+
+static void on_event(void *arg, enum watch_type type, struct object *obj)
+{
+	struct seen *s = arg;
+	s->types[s->n] = type;
+	s->objs[s->n++] = object_ref(obj);
+}
+
+static void on_end(void *arg, const struct err *err)
+{
+	(void)err;
+	((struct seen *)arg)->ended = true;
+}
+
+static bool seen_three(void *arg)
+{
+	return ((struct seen *)arg)->n >= 3;
+}
+
+static void direct_door(void **state)
+{
+	struct api *f = *state;
+	struct call c = {0};
+	struct seen s = {0};
+	const struct kind *k = kind_by_kind("", "v1", "ConfigMap");
+	static const struct client_watch_ops ops = {on_event, on_end};
+	struct client_watch_request wq = {.kind = k, .ns = "default", .label_selector = "direct=1"};
+	struct client_watch *w = client_watch(f->direct, &wq, &ops, &s);
+	_cleanup_json_ json_t *body = json_make("{s:{s:s, s:{s:s}}, s:{s:s}}", "metadata", "name", "d", "labels",
+						"direct", "1", "data", "a", "b");
+	struct client_request q = {.verb = CLIENT_CREATE, .kind = k, .ns = "default", .body = body};
+	do_call(f, f->direct, &q, &c);
+	assert_int_equal(c.err.code, 0);
+	assert_true(c.rv > 0);
+	_cleanup_json_ json_t *tree = object_tree(c.obj);
+	assert_int_equal(strtoull(json_get_str(json_object_get(tree, "metadata"), "resourceVersion", ""), NULL, 10),
+			 c.rv);
+	do_call(f, f->direct, &q, &c);
+	assert_int_equal(c.err.reason, ERR_ALREADY_EXISTS);
+	q = (struct client_request){.verb = CLIENT_LIST, .kind = k, .ns = "default", .label_selector = "direct=1"};
+	do_call(f, f->direct, &q, &c);
+	assert_int_equal(c.n_items, 1);
+	_cleanup_json_ json_t *patch = json_make("{s:{s:s}}", "data", "a", "c");
+	q = (struct client_request){.verb = CLIENT_PATCH,
+				    .kind = k,
+				    .ns = "default",
+				    .name = "d",
+				    .body = patch,
+				    .patch = CLIENT_PATCH_MERGE};
+	do_call(f, f->direct, &q, &c);
+	assert_int_equal(c.err.code, 0);
+	q = (struct client_request){
+		.verb = CLIENT_DELETE, .kind = k, .ns = "default", .name = "d", .grace_period_s = -1};
+	do_call(f, f->direct, &q, &c);
+	assert_int_equal(c.err.code, 0);
+	api_run_until(f, seen_three, &s);
+	assert_int_equal(s.types[0], WATCH_ADDED);
+	assert_int_equal(s.types[1], WATCH_MODIFIED);
+	assert_int_equal(s.types[2], WATCH_DELETED);
+	assert_true(s.objs[0]->rv < s.objs[1]->rv && s.objs[1]->rv < s.objs[2]->rv);
+	assert_int_equal(s.objs[2]->rv, c.rv); /* the deletion's */
+	client_unwatch(f->direct, w);
+	q.verb = CLIENT_GET;
+	do_call(f, f->direct, &q, &c);
+	assert_int_equal(c.err.reason, ERR_NOT_FOUND);
+	/* the same rules as outside */
+	struct client *nobody = apiserver_direct_client(f->server, "nobody", NULL);
+	do_call(f, nobody, &q, &c);
+	assert_int_equal(c.err.reason, ERR_FORBIDDEN);
+	client_free(nobody);
+	for (unsigned i = 0; i < s.n; i++)
+		object_unref(s.objs[i]);
+	object_unref(c.obj);
+}
+
+static void restart_keeps_all(void **state)
+{
+	struct api *f = *state;
+	struct api_watch w;
+	api_post(f, CM, "{\"metadata\":{\"name\":\"kept\"}}");
+	struct api_answer *a = api_get(f, CM "/kept");
+	_cleanup_free_ char *rv = xstrdup(api_str(a, "metadata.resourceVersion"));
+	api_post(f, CM, "{\"metadata\":{\"name\":\"kept2\"}}");
+	api_restart(f);
+	a = api_get(f, CM "/kept");
+	assert_string_equal(api_str(a, "metadata.resourceVersion"), rv);
+	/* a revision from before this server's time: a watch of its own */
+	_cleanup_free_ char *target = xasprintf(CM "?watch=1&resourceVersion=%s", rv);
+	api_watch_start(f, &w, f->admin, target);
+	json_t *e = api_watch_next(f, &w);
+	assert_string_equal(meta_name(json_object_get(e, "object")), "kept2");
+	api_watch_stop(&w);
+	/* and the present state, then what comes */
+	api_watch_start(f, &w, f->admin, CM "?watch=1&fieldSelector=metadata.name%3Dkept&timeoutSeconds=1");
+	e = api_watch_next(f, &w);
+	assert_string_equal(json_get_str(e, "type", ""), "ADDED");
+	assert_null(api_watch_next(f, &w)); /* its time is up */
+	api_watch_stop(&w);
+	api_call(f, f->admin, "DELETE", CM "/kept", NULL, NULL);
+	api_call(f, f->admin, "DELETE", CM "/kept2", NULL, NULL);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(config_map_life),
 		cmocka_unit_test(watch_sees_changes),
+		cmocka_unit_test(pods_need_an_account),
+		cmocka_unit_test(binding_and_grace),
+		cmocka_unit_test(finalizers_hold),
+		cmocka_unit_test(namespaces_end),
+		cmocka_unit_test(services_get_addresses),
+		cmocka_unit_test(rbac_decides),
+		cmocka_unit_test(impersonation),
+		cmocka_unit_test(tokens),
+		cmocka_unit_test(bad_input),
+		cmocka_unit_test(pages),
+		cmocka_unit_test(scales),
+		cmocka_unit_test(discovery),
+		cmocka_unit_test(direct_door),
+		cmocka_unit_test(restart_keeps_all),
 	};
 	cmocka_set_message_output(CM_OUTPUT_TAP);
 	return cmocka_run_group_tests(tests, setup, teardown);
