@@ -1,6 +1,7 @@
 #include "lib/net/conn.h"
 
 #include <errno.h>
+#include <signal.h>
 
 #include "lib/net/conn_out.h"
 
@@ -13,6 +14,10 @@ static void on_idle(uv_idle_t *h);
 
 void conn_group_init(struct conn_group *g, struct env *env, uv_loop_t *loop, void (*on_closed)(struct conn_group *g))
 {
+	struct sigaction pipe;
+	/* libuv writes with writev(2): a peer that left must be an error there, not the end of the process. */
+	if (sigaction(SIGPIPE, NULL, &pipe) == 0 && pipe.sa_handler == SIG_DFL)
+		signal(SIGPIPE, SIG_IGN);
 	*g = (struct conn_group){.env = env, .loop = loop, .on_closed = on_closed};
 	list_init(&g->dirty);
 	MUST(uv_idle_init(loop, &g->idle) == 0);

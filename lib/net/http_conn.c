@@ -195,7 +195,8 @@ static void on_tick(struct conn *conn)
 			sconn__deadline(c, LINGER_US);
 		return;
 	}
-	if (c->server->closing && c->state == SCONN_IDLE && conn_unsent(conn) == 0) {
+	bool unwanted = c->server->closing || (c->pending.len == 0 && server__crowded(c->server));
+	if (unwanted && c->state == SCONN_IDLE && conn_unsent(conn) == 0) {
 		sconn__close(c);
 		return;
 	}

@@ -123,11 +123,11 @@ void *http_request_data(const struct http_request *r)
 /* ---- answering ---- */
 
 /* "Date: ...\r\n", made once a second. */
-static void add_date(struct buf *out)
+static void add_date(struct buf *out, struct env *env)
 {
 	static __thread time_t made;
 	static __thread char line[64];
-	time_t now = time(NULL);
+	time_t now = env_wall_s(env);
 	if (now != made) {
 		struct tm tm;
 		gmtime_r(&now, &tm);
@@ -156,7 +156,7 @@ static void add_head(struct http_request *r, struct buf *out, int status, const 
 	for (; headers && headers->name; headers++)
 		http_add_header(out, headers->name, headers->value);
 	if (status != 101)
-		add_date(out);
+		add_date(out, r->conn->server->group.env);
 	if (length >= 0 && !r->no_body)
 		buf_addf(out, "Content-Length: %zd\r\n", length);
 	else if (r->chunked)

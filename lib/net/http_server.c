@@ -55,14 +55,27 @@ struct http_server *http_server_new(struct env *env, uv_loop_t *loop, struct tls
 	return s;
 }
 
-/* Room for one more: true when there is, perhaps because the connection that was idle longest had to go. */
+/* Room for one more: true when there is. If not, the connection that was idle longest has to go; it counts until its
+ * handle is closed, then server__conn_gone() accepts. */
 static bool make_room(struct http_server *s)
 {
 	if (s->n_conns < s->limits.connections)
 		return true;
-	if (!list_empty(&s->idle))
-		sconn__close(LIST_ENTRY(s->idle.next, struct sconn, idle_node));
-	/* It counts until its handle is closed; then server__conn_gone() accepts. */
+	LIST_EACH (&s->idle, c, struct sconn, idle_node)
+		if (conn_unsent(&c->conn) == 0) {
+			sconn__close(c);
+			break;
+		}
+	return false;
+}
+
+bool server__crowded(const struct http_server *s)
+{
+	if (s->n_conns < s->limits.connections)
+		return false;
+	for (const struct listener *l = s->listeners; l; l = l->next)
+		if (l->waiting)
+			return true;
 	return false;
 }
 

@@ -98,5 +98,6 @@ void request__free(struct http_request *r);
 /* An answer of the server's own, which ends the connection. */
 void request__refuse(struct http_request *r, int status, const char *reason);
 void server__conn_gone(struct http_server *s);
+bool server__crowded(const struct http_server *s); /* someone waits for a connection to go */
 
 #endif

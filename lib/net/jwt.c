@@ -113,6 +113,10 @@ int jwt_verify(const char *key_pem, const char *token, char **ret_claims_json, s
 		return err_set(err, -EINVAL, "the token's algorithm is not ES256");
 	if (base64url_decode(dot2 + 1, strlen(dot2 + 1), &sig, &sig_len) || sig_len != 64)
 		return err_set(err, -EINVAL, "the token's signature has the wrong form");
+	/* One spelling of a signature only: base64 leaves bits of its last character unused. */
+	_cleanup_free_ char *again = base64url_encode(sig, sig_len);
+	if (!streq(again, dot2 + 1))
+		return err_set(err, -EINVAL, "the token's signature has the wrong form");
 	int rc = load_key(&key, key_pem, err);
 	if (rc)
 		return rc;

@@ -3,7 +3,6 @@
  * connection. Prints lines "name value unit". Usage: http_bench [seconds per figure, default 2] */
 #include <malloc.h>
 #include <pthread.h>
-#include <signal.h>
 #include <sys/resource.h>
 #include <time.h>
 
@@ -252,7 +251,6 @@ int main(int argc, char **argv)
 		"{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"metadata\":{\"name\":\"bench-000001\","
 		"\"namespace\":\"default\"},\"data\":{\"key\":\"0123456789012345678901234567890123456789"
 		"012345678901234567890123456789012345678901234567\"}}";
-	signal(SIGPIPE, SIG_IGN);
 	if (argc > 1)
 		seconds = atof(argv[1]);
 	must(pki_make_ca("bench-ca", now - 60, now + 3600, &ca, &err), &err);

@@ -13,7 +13,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/tcp.h>
-#include <signal.h>
 #include <sys/socket.h>
 
 #include "lib/core/env_uv.h"
@@ -161,7 +160,6 @@ _unused_ static struct world *world_new(bool tls, const struct http_limits *limi
 {
 	struct world *w = NEW(struct world);
 	struct err err = ERR_INIT;
-	signal(SIGPIPE, SIG_IGN);
 	uv_loop_init(&w->loop);
 	w->env = env_uv_new(&w->loop);
 	w->handler = handler;

@@ -371,6 +371,28 @@ static void test_connections(void **state)
 	world_free(w);
 }
 
+static void test_crowded(void **state)
+{
+	(void)state;
+	struct world *w = world_new(false, &(struct http_limits){.connections = 1}, answer);
+	struct buf first = BUF_INIT, second = BUF_INIT;
+	int a = raw_connect(w), b = raw_connect(w);
+	raw_say(a, "GET /hold HTTP/1.1\r\nHost: a\r\n\r\n");
+	WAIT_RAW(w, w->held);
+	raw_say(b, "GET /b HTTP/1.1\r\nHost: a\r\n\r\n");
+	run_for(w, 20);
+	assert_int_equal(w->requests, 1); /* waits */
+	http_respond(STEAL(w->held), 200, NULL, "whole", 5);
+	WAIT_RAW(w, raw_read(a, &first)); /* answered, then let go for the one that waits */
+	assert_non_null(strstr(first.data, "\r\n\r\nwhole"));
+	WAIT_RAW(w, raw_read(b, &second) || second.len);
+	buf_done(&first);
+	buf_done(&second);
+	close(a);
+	close(b);
+	world_free(w);
+}
+
 static void test_no_descriptors(void **state)
 {
 	(void)state;
@@ -623,6 +645,7 @@ int main(void)
 		cmocka_unit_test(test_timeouts),
 		cmocka_unit_test(test_slow_reader),
 		cmocka_unit_test(test_connections),
+		cmocka_unit_test(test_crowded),
 		cmocka_unit_test(test_no_descriptors),
 		cmocka_unit_test(test_bad_servers),
 		cmocka_unit_test(test_retry),
