@@ -3,10 +3,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
-#include <link.h>
 #include <poll.h>
 #include <signal.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
@@ -253,23 +251,8 @@ static int write_exit(const struct shim *s, struct err *err)
 	return oci_exit_write(s->global->root, s->id, &ex, err);
 }
 
-/* What it took to come here is not needed to stay: text and constants go from our memory, and the few pages the loop
- * below runs on come back by themselves. */
-static int drop_segment(struct dl_phdr_info *info, size_t size, void *arg)
-{
-	(void)size, (void)arg;
-	for (unsigned i = 0; i < info->dlpi_phnum; i++) {
-		const ElfW(Phdr) *p = &info->dlpi_phdr[i];
-		uintptr_t from = (info->dlpi_addr + p->p_vaddr) & ~(uintptr_t)4095;
-		if (p->p_type == PT_LOAD && !(p->p_flags & PF_W))
-			(void)madvise((void *)from, info->dlpi_addr + p->p_vaddr + p->p_memsz - from, MADV_DONTNEED);
-	}
-	return 1; /* the program itself comes first */
-}
-
 static int watch(struct shim *s, struct err *err)
 {
-	(void)dl_iterate_phdr(drop_segment, NULL);
 	reap(s); /* it may have ended before the first signal could be seen */
 	while (!s->exited) {
 		struct pollfd p[3] = {{.fd = s->signal_fd, .events = POLLIN},
@@ -287,8 +270,12 @@ static int watch(struct shim *s, struct err *err)
 	return write_exit(s, err);
 }
 
-static int open_stdio(void)
+/* Nothing the caller had open stays open here, or a pipe of the agent's would live as long as the container. */
+static int open_stdio(int report_fd)
 {
+	if (report_fd > 3)
+		close_range(3, (unsigned)report_fd - 1, 0);
+	close_range((unsigned)report_fd + 1, ~0u, 0);
 	int fd = open("/dev/null", O_RDWR);
 	if (fd < 0)
 		return -errno;
@@ -310,7 +297,7 @@ static void shim_main(struct shim *s, int report_fd)
 	sigemptyset(&mask);
 	sigaddset(&mask, SIGCHLD);
 	sigaddset(&mask, SIGHUP);
-	int r = open_stdio();
+	int r = open_stdio(report_fd);
 	if (r < 0)
 		err_set(&err, r, "/dev/null: %s", strerror(-r));
 	if (r == 0 && (r = shim_log_open(&s->log)) < 0)
