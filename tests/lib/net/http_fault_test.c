@@ -376,9 +376,10 @@ static void test_crowded(void **state)
 	(void)state;
 	struct world *w = world_new(false, &(struct http_limits){.connections = 1}, answer);
 	struct buf first = BUF_INIT, second = BUF_INIT;
-	int a = raw_connect(w), b = raw_connect(w);
+	int a = raw_connect(w);
 	raw_say(a, "GET /hold HTTP/1.1\r\nHost: a\r\n\r\n");
 	WAIT_RAW(w, w->held);
+	int b = raw_connect(w);
 	raw_say(b, "GET /b HTTP/1.1\r\nHost: a\r\n\r\n");
 	run_for(w, 20);
 	assert_int_equal(w->requests, 1); /* waits */
