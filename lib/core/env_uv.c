@@ -80,26 +80,48 @@ static void on_timer(uv_timer_t *h)
 	(void)h; /* waking is all it is for: the check handle runs the turn */
 }
 
+/* Whole milliseconds, rounded up, so that a timer is never early. */
+static void arm_timer(struct env_uv *u)
+{
+	uint64_t now = op_now_us(&u->env), due = u->env.heap[1]->due_us;
+	uv_update_time(u->loop);
+	uv_timer_start(&u->timer, on_timer, due <= now ? 0 : (due - now + 999) / 1000, 0);
+}
+
+/* Before the loop sleeps: tell libuv how long it may. */
+static void arm(struct env_uv *u)
+{
+	if (list_empty(&u->env.posts))
+		uv_idle_stop(&u->idle);
+	if (u->env.n_heap)
+		arm_timer(u);
+	else
+		uv_timer_stop(&u->timer);
+}
+
+/* Posts and timers keep the loop alive, whether it runs already or not yet. */
 static void op_wake(struct env *e)
 {
 	struct env_uv *u = of(e);
-	if (!list_empty(&e->posts) && !u->closing)
+	if (u->closing)
+		return;
+	if (!list_empty(&e->posts))
 		uv_idle_start(&u->idle, on_idle);
+	if (e->n_heap)
+		arm_timer(u);
 }
 
-/* Before the loop sleeps: tell libuv how long it may. Whole milliseconds, rounded up, so that a timer is never early. */
-static void arm(struct env_uv *u)
+/* So does work under way. */
+static void in_flight_add(struct env_uv *u)
 {
-	struct env *e = &u->env;
-	if (list_empty(&e->posts))
-		uv_idle_stop(&u->idle);
-	if (!e->n_heap) {
-		uv_timer_stop(&u->timer);
-		return;
-	}
-	uint64_t now = op_now_us(e), due = e->heap[1]->due_us;
-	uv_update_time(u->loop);
-	uv_timer_start(&u->timer, on_timer, due <= now ? 0 : (due - now + 999) / 1000, 0);
+	if (u->in_flight++ == 0)
+		uv_ref((uv_handle_t *)&u->async);
+}
+
+static void in_flight_drop(struct env_uv *u)
+{
+	if (--u->in_flight == 0)
+		uv_unref((uv_handle_t *)&u->async);
 }
 
 static void run_done(struct env_uv *u)
@@ -112,7 +134,7 @@ static void run_done(struct env_uv *u)
 	uv_mutex_unlock(&u->done_mutex);
 	for (struct list *n; (n = list_pop(&batch));) {
 		struct env_work *w = LIST_ENTRY(n, struct env_work, node);
-		u->in_flight--;
+		in_flight_drop(u);
 		w->done(w);
 	}
 }
@@ -176,7 +198,7 @@ static void pool_done(uv_work_t *req, int status)
 	(void)status;
 	struct pool_job *job = CONTAINER_OF(req, struct pool_job, req);
 	struct env_work *w = job->work;
-	job->owner->in_flight--;
+	in_flight_drop(job->owner);
 	free(job);
 	w->done(w);
 }
@@ -184,7 +206,7 @@ static void pool_done(uv_work_t *req, int status)
 static void op_submit(struct env *e, struct env_work *w)
 {
 	struct env_uv *u = of(e);
-	u->in_flight++;
+	in_flight_add(u);
 	if (w->lane == ENV_LANE_POOL) {
 		struct pool_job *job = NEW(struct pool_job);
 		job->work = w;
@@ -253,7 +275,6 @@ void env_uv_free(struct env *e)
 		return;
 	struct env_uv *u = of(e);
 	while (u->in_flight) {
-		uv_ref((uv_handle_t *)&u->async);
 		uv_run(u->loop, UV_RUN_ONCE);
 		run_done(u);
 	}
