@@ -94,7 +94,7 @@ static json_t *find_condition(json_t *status, const char *type, size_t *ret_at)
 
 static void set_failure(struct rs_run *run, json_t *status)
 {
-	size_t at;
+	size_t at = 0;
 	json_t *cond = find_condition(status, "ReplicaFailure", &at);
 	if (run->failed && !cond) {
 		char now[32];

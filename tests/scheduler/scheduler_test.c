@@ -186,7 +186,7 @@ static void test_priority(void **state)
 {
 	struct world *w = *state;
 	for (int i = 0; i < 3; i++) {
-		char name[8], extra[32];
+		char name[16], extra[32];
 		snprintf(name, sizeof(name), "p%d", i);
 		snprintf(extra, sizeof(extra), "'priority':%d,", i);
 		add_pod(w, name, extra, "'cpu':'1'");
@@ -230,14 +230,14 @@ static void test_assumed(void **state)
 	fake_cluster_add_nodes(&w->f, 2, "2", "8Gi");
 	fake_run(&w->f, 5 * SECOND);
 	for (int i = 0; i < 6; i++) {
-		char name[8];
+		char name[16];
 		snprintf(name, sizeof(name), "p%d", i);
 		add_pod(w, name, "", "'cpu':'1'");
 	}
 	fake_run(&w->f, 20 * SECOND);
 	unsigned bound = 0;
 	for (int i = 0; i < 6; i++) {
-		char name[8];
+		char name[16];
 		snprintf(name, sizeof(name), "p%d", i);
 		bound += *node_of(w, name) != '\0';
 	}

@@ -183,7 +183,7 @@ static void test_workers(void **state)
 	fake_run(&w->f, MINUTE);
 	assert_int_equal(w->most_running, 2);
 	for (int i = 0; i < 20; i++) {
-		char name[8];
+		char name[16];
 		snprintf(name, sizeof(name), "c%d", i);
 		assert_string_equal(fake_text(&w->f, "ConfigMap", "default", name, "data|n"), "5");
 	}
