@@ -6,7 +6,8 @@
 #include "lib/net/http.h"
 #include "lib/net/pki.h"
 
-#define PB_V2 "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
+/* asked for as ...v2@v1.0+protobuf, which is no media type: answered, as upstream does, under one that is */
+#define PB_V2 "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
 
 static int answer_text(struct request *r, const char *text, int status)
 {
@@ -116,32 +117,108 @@ static char *hash_hex(const struct buf *b)
 	return xstrdup(hex);
 }
 
-static int answer_tagged(struct request *r, struct buf *b, const char *type)
+/* A document made from the kinds' tables: rendered once, then bytes with a hash. */
+struct document {
+	struct blob *bytes;
+	char *hash;
+	const char *type;
+};
+
+void document_free(void *p)
 {
-	_cleanup_free_ char *hash = hash_hex(b);
-	r->result.etag = xasprintf("\"%s\"", hash);
+	struct document *d = p;
+	blob_unref(d->bytes);
+	free(d->hash);
+	free(d);
+}
+
+typedef void (*render_fn)(struct apiserver *a, struct buf *out, const char *group, const char *version);
+
+static const struct document *document(struct apiserver *a, const char *key, const char *type, render_fn render,
+				       const char *group, const char *version)
+{
+	struct document *d = map_get(&a->documents, key);
+	if (d)
+		return d;
+	_cleanup_buf_ struct buf b = BUF_INIT;
+	render(a, &b, group, version);
+	d = NEW(struct document);
+	d->bytes = blob_new(b.data, b.len);
+	d->hash = hash_hex(&b);
+	d->type = type;
+	map_set(&a->documents, key, d);
+	return d;
+}
+
+static int answer_document(struct request *r, const struct document *d)
+{
+	struct buf b = BUF_INIT;
 	const char *have = r->http ? http_header(r->http, "If-None-Match") : NULL;
-	if (have && strstr(have, hash)) {
-		buf_done(b);
-		result_bytes(r, b, type, 304);
-	} else {
-		result_bytes(r, b, type, 200);
-	}
+	bool same = have && strstr(have, d->hash);
+	r->result.etag = xasprintf("\"%s\"", d->hash);
+	if (!same)
+		buf_add(&b, d->bytes->data, d->bytes->len);
+	result_bytes(r, &b, d->type, same ? 304 : 200);
 	return REQUEST_SKIP_TO_ANSWER;
+}
+
+static void render_v2(struct apiserver *a, struct buf *out, const char *group, const char *version)
+{
+	(void)a, (void)group, (void)version;
+	openapi_v2_write(out);
+}
+
+static void render_v2_pb(struct apiserver *a, struct buf *out, const char *group, const char *version)
+{
+	(void)a, (void)group, (void)version;
+	openapi_v2_write_pb(out);
+}
+
+static void render_v3(struct apiserver *a, struct buf *out, const char *group, const char *version)
+{
+	(void)a;
+	openapi_v3_write(out, group, version);
+}
+
+static const struct document *document_v3(struct apiserver *a, const char *group, const char *version)
+{
+	_cleanup_free_ char *key = xasprintf("v3/%s/%s", group, version);
+	return document(a, key, "application/json", render_v3, group, version);
+}
+
+static void render_v3_index(struct apiserver *a, struct buf *out, const char *group, const char *version)
+{
+	(void)group, (void)version;
+	_cleanup_json_ json_t *paths = json_object();
+	for (size_t i = 0; kinds_all[i]; i++) {
+		const struct kind *k = kinds_all[i];
+		_cleanup_free_ char *path =
+			*k->group ? xasprintf("apis/%s/%s", k->group, k->version) : xasprintf("api/%s", k->version);
+		if (json_object_get(paths, path))
+			continue;
+		const struct document *d = document_v3(a, k->group, k->version);
+		_cleanup_free_ char *url = xasprintf("/openapi/v3/%s?hash=%s", path, d->hash);
+		json_put(paths, path, json_make("{s:s}", "serverRelativeURL", url));
+	}
+	_cleanup_json_ json_t *tree = json_make("{s:O}", "paths", paths);
+	json_write(out, tree);
 }
 
 static int answer_openapi_v2(struct request *r)
 {
-	struct buf b = BUF_INIT;
+	struct apiserver *a = r->server;
 	const char *accept = r->http ? http_header(r->http, "Accept") : NULL;
-	if (accept && strstr(accept, "proto-openapi.spec.v2")) {
-		openapi_v2_write_pb(&b);
-		return answer_tagged(r, &b, PB_V2);
-	}
-	openapi_v2_write(&b);
-	return answer_tagged(r, &b, "application/json");
+	bool pb = accept && strstr(accept, "proto-openapi.spec.v2");
+	return answer_document(r, pb ? document(a, "v2pb", PB_V2, render_v2_pb, "", "")
+				     : document(a, "v2", "application/json", render_v2, "", ""));
 }
 static const struct handler handler_openapi_v2 = {.change = answer_openapi_v2};
+
+static int answer_openapi_v3_index(struct request *r)
+{
+	return answer_document(r, document(r->server, "v3", "application/json", render_v3_index, "", ""));
+}
+static const struct handler handler_openapi_v3_index = {.change = answer_openapi_v3_index};
 
 static bool group_version_known(const char *group, const char *version)
 {
@@ -150,31 +227,6 @@ static bool group_version_known(const char *group, const char *version)
 			return true;
 	return false;
 }
-
-static void index_add(json_t *paths, const struct kind *k)
-{
-	_cleanup_free_ char *path =
-		*k->group ? xasprintf("apis/%s/%s", k->group, k->version) : xasprintf("api/%s", k->version);
-	if (json_object_get(paths, path))
-		return;
-	_cleanup_buf_ struct buf b = BUF_INIT;
-	openapi_v3_write(&b, k->group, k->version);
-	_cleanup_free_ char *hash = hash_hex(&b);
-	_cleanup_free_ char *url = xasprintf("/openapi/v3/%s?hash=%s", path, hash);
-	json_put(paths, path, json_make("{s:s}", "serverRelativeURL", url));
-}
-
-static int answer_openapi_v3_index(struct request *r)
-{
-	_cleanup_json_ json_t *paths = json_object();
-	for (size_t i = 0; kinds_all[i]; i++)
-		index_add(paths, kinds_all[i]);
-	_cleanup_json_ json_t *tree = json_make("{s:O}", "paths", paths);
-	struct buf b = BUF_INIT;
-	json_write(&b, tree);
-	return answer_tagged(r, &b, "application/json");
-}
-static const struct handler handler_openapi_v3_index = {.change = answer_openapi_v3_index};
 
 static int answer_openapi_v3(struct request *r)
 {
@@ -197,9 +249,7 @@ static int answer_openapi_v3(struct request *r)
 	if (accept && strstr(accept, "proto-openapi.spec.v3") && !strstr(accept, "json") && !strstr(accept, "*/*"))
 		return err_status(&r->err, ERR_NOT_ACCEPTABLE,
 				  "only the following media types are accepted: application/json");
-	struct buf b = BUF_INIT;
-	openapi_v3_write(&b, group, version);
-	return answer_tagged(r, &b, "application/json");
+	return answer_document(r, document_v3(r->server, group, version));
 }
 static const struct handler handler_openapi_v3 = {.change = answer_openapi_v3};
 

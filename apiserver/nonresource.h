@@ -8,5 +8,7 @@
 
 /* The handler of r->route.path, or NULL with r->err set. */
 const struct handler *nonresource_handler(struct request *r);
+/* Of the server's rendered documents: a map's free_value. */
+void document_free(void *p);
 
 #endif

@@ -7,6 +7,7 @@
 #include "apiserver/discovery.h"
 #include "apiserver/http_front.h"
 #include "apiserver/hub.h"
+#include "apiserver/nonresource.h"
 #include "apiserver/rbac.h"
 #include "apiserver/request.h"
 #include "apiserver/service_ip.h"
@@ -68,6 +69,7 @@ int apiserver_new(struct env *env, uv_loop_t *loop, const struct apiserver_confi
 	list_init(&a->clients);
 	a->by_path = MAP_INIT;
 	a->namespaces = (struct map){.free_value = free};
+	a->documents = (struct map){.free_value = document_free};
 	a->recent = recent_new();
 	a->rbac = rbac_new();
 	a->authn_cache = authn_cache_new();
@@ -125,6 +127,7 @@ static void server_free(struct apiserver *a)
 	service_ips_free(a->service_ips);
 	authn_cache_free(a->authn_cache);
 	discovery_free(a->discovery);
+	map_done(&a->documents);
 	stats_fini(a);
 	free(a->service_cidr);
 	free(a->ca_pem);

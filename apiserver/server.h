@@ -57,16 +57,15 @@ struct apiserver {
 	struct recent *recent;
 	struct authn_cache *authn_cache;
 	struct discovery *discovery;
+	struct map documents; /* OpenAPI, rendered once */
 
 	struct http_server *http;
 	struct list requests; /* all alive */
 	struct list queued;   /* came before the server had started */
 	struct list clients;  /* direct ones */
 	unsigned n_reading, n_writing;
-	uint64_t next_node_port_probe;
 
-	bool started, closing, closed_http;
-	unsigned http_closing;
+	bool started, closing;
 	void (*ready_fn)(void *arg, const struct err *err);
 	void *ready_arg;
 	struct bootstrap *bootstrap;

@@ -364,10 +364,10 @@ static void bad_input(void **state)
 	assert_int_equal(a->status, 413);
 	assert_string_equal(api_str(a, "message"), "Request entity too large: limit is 3145728");
 	a = api_call(f, f->admin, "POST", CM, "Content-Type: application/yaml",
-		     "metadata:\n  name: y\ndata:\n  a: b\n");
+		     "metadata:\n  name: yam\ndata:\n  a: b\n");
 	assert_int_equal(a->status, 201);
 	assert_string_equal(api_str(a, "data.a"), "b");
-	api_call(f, f->admin, "DELETE", CM "/y", NULL, NULL);
+	api_call(f, f->admin, "DELETE", CM "/yam", NULL, NULL);
 	api_call(f, f->admin, "DELETE", CM "/b", NULL, NULL);
 }
 
