@@ -106,7 +106,7 @@ static int enter(struct decoder *d)
 static int string_of(struct decoder *d, struct span s, json_t **ret)
 {
 	size_t len = (size_t)(s.end - s.p);
-	const char *text = (const char *)s.p;
+	const char *text = len ? (const char *)s.p : "";
 
 	if (memchr(text, 0, len) || !utf8_valid(text, len))
 		return malformed(d, "a string is not UTF-8, or has a NUL in it");

@@ -238,6 +238,27 @@ static void test_three_way(void **state)
 		  "{\"items\":[2],\"x\":null}");
 }
 
+#define CONTAINERS(c) "\"template\":{\"spec\":{\"containers\":[" c "]}}"
+#define WAS                                                                                                                   \
+	"{\"spec\":{\"replicas\":2,\"strategy\":{\"type\":\"RollingUpdate\",\"rollingUpdate\":{\"maxSurge\":1}}," CONTAINERS( \
+		"{\"name\":\"c\",\"image\":\"i\",\"ports\":[{\"containerPort\":80}]},{\"name\":\"d\",\"image\":\"i\"}") "}}"
+#define IS                                                                                                             \
+	"{\"spec\":{\"replicas\":2,\"strategy\":{\"type\":\"Recreate\"}," CONTAINERS(                                  \
+		"{\"name\":\"c\",\"image\":\"j\"},{\"name\":\"e\",\"image\":\"i\"}") "}}"
+
+/* The body that kubectl 1.27 to 1.33 all send for this change. */
+static void test_three_way_like_kubectl(void **state)
+{
+	(void)state;
+	const struct kind *k = kind_by_word("deployments.apps");
+	three_way(
+		k->schema, WAS, IS, WAS,
+		"{\"spec\":{\"strategy\":{\"$retainKeys\":[\"type\"],\"rollingUpdate\":null,\"type\":\"Recreate\"},"
+		"\"template\":{\"spec\":{\"$setElementOrder/containers\":[{\"name\":\"c\"},{\"name\":\"e\"}],\"containers\":["
+		"{\"image\":\"j\",\"name\":\"c\",\"ports\":null},{\"image\":\"i\",\"name\":\"e\"},{\"$patch\":\"delete\","
+		"\"name\":\"d\"}]}}}}");
+}
+
 /* Whatever the three are: applying the patch gives what was wanted, and doing it twice changes nothing. */
 static void test_three_way_then_apply(void **state)
 {
@@ -278,9 +299,13 @@ int main(void)
 {
 	cmocka_set_message_output(CM_OUTPUT_TAP);
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_json_patch),           cmocka_unit_test(test_json_patch_bounds),
-		cmocka_unit_test(test_merge_patch),          cmocka_unit_test(test_strategic),
-		cmocka_unit_test(test_strategic_refused),    cmocka_unit_test(test_three_way),
+		cmocka_unit_test(test_json_patch),
+		cmocka_unit_test(test_json_patch_bounds),
+		cmocka_unit_test(test_merge_patch),
+		cmocka_unit_test(test_strategic),
+		cmocka_unit_test(test_strategic_refused),
+		cmocka_unit_test(test_three_way),
+		cmocka_unit_test(test_three_way_like_kubectl),
 		cmocka_unit_test(test_three_way_then_apply),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
