@@ -273,12 +273,6 @@ static bool collect_rule(const json_t *rule, void *arg)
 void rbac_rules_of(struct rbac *r, const struct user *u, const char *ns, json_t *ret_resource, json_t *ret_nonresource)
 {
 	struct collect c = {ret_resource, ret_nonresource};
-	if (user_in_group(u, "system:masters")) {
-		json_array_append_new(ret_resource, json_make("{s:[s], s:[s], s:[s]}", "verbs", "*", "apiGroups", "*",
-							      "resources", "*"));
-		json_array_append_new(ret_nonresource,
-				      json_make("{s:[s], s:[s]}", "verbs", "*", "nonResourceURLs", "*"));
-	}
 	user_rules(r, u, ns, collect_rule, &c);
 }
 

@@ -298,6 +298,15 @@ static json_t *status_of(struct request *r, json_t *tree)
 	return result;
 }
 
+/* A renewed Lease in the same hands may share another write's commit. */
+static bool is_heartbeat(const struct request *r, const json_t *tree, const json_t *old)
+{
+	const json_t *a = json_object_get(tree, "spec"), *b = json_object_get(old, "spec");
+	return streq(r->kind->kind, "Lease") &&
+	       streq(json_get_str(a, "holderIdentity", ""), json_get_str(b, "holderIdentity", "")) &&
+	       *json_get_str(a, "holderIdentity", "");
+}
+
 static void claim_free(void *p)
 {
 	service_ip_claim_done(p);
@@ -348,6 +357,7 @@ int write_update(struct request *r, json_t *tree, bool status_only)
 		json_decref(tree);
 		return rc;
 	}
+	r->lazy = is_heartbeat(r, tree, old);
 	rc = write_replace(r, tree);
 	if (rc == REQUEST_NEXT && !r->deletes && claim) {
 		plan_get_else(&r->plan, r->key);
