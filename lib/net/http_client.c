@@ -65,7 +65,7 @@ void http_client_set_tls(struct http_client *c, struct tls_context *tls)
 		cconn__close(cc);
 }
 
-void call__free(struct http_call *call)
+void http_call__free(struct http_call *call)
 {
 	list_del(&call->node);
 	env_timer_stop(call->client->group.env, &call->timer);
@@ -74,18 +74,18 @@ void call__free(struct http_call *call)
 	free(call);
 }
 
-void call__done(struct http_call *call, const struct err *err)
+void http_call__done(struct http_call *call, const struct err *err)
 {
 	void (*on_done)(void *arg, const struct err *err) = call->ops.on_done;
 	void *arg = call->arg;
 	struct http_client *c = call->client;
-	call__free(call);
+	http_call__free(call);
 	client__pump(c);
 	if (on_done)
 		on_done(arg, err);
 }
 
-void call__retry(struct http_call *call)
+void http_call__retry(struct http_call *call)
 {
 	call->retried = true;
 	call->conn = NULL;
@@ -121,7 +121,7 @@ static void on_timeout(struct env_timer *t)
 		call->conn->call = NULL;
 		cconn__close(call->conn);
 	}
-	call__done(call, &err);
+	http_call__done(call, &err);
 }
 
 static bool has_header(const struct http_header *h, const char *name)
@@ -201,7 +201,7 @@ void http_call_cancel(struct http_call *call)
 		call->conn->call = NULL;
 		cconn__close(call->conn);
 	}
-	call__free(call);
+	http_call__free(call);
 	client__pump(c);
 }
 
@@ -212,11 +212,11 @@ void http_client_free(struct http_client *c)
 	MAGIC_CHECK(c, CLIENT_MAGIC);
 	c->closing = true;
 	LIST_EACH (&c->waiting, call, struct http_call, node)
-		call__free(call);
+		http_call__free(call);
 	LIST_EACH (&c->conns, cc, struct cconn, node) {
 		struct http_call *call = STEAL(cc->call);
 		if (call)
-			call__free(call);
+			http_call__free(call);
 		cconn__close(cc);
 	}
 	if (c->n_conns == 0)

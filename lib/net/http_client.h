@@ -62,9 +62,9 @@ void cconn__close(struct cconn *cc); /* without its call, which the caller has t
 /* Hand waiting calls to connections. */
 void client__pump(struct http_client *c);
 /* The call's end: frees it, then tells its owner. */
-void call__done(struct http_call *call, const struct err *err);
+void http_call__done(struct http_call *call, const struct err *err);
 /* Put it back in front of the line, once, for a connection of its own. */
-void call__retry(struct http_call *call);
-void call__free(struct http_call *call);
+void http_call__retry(struct http_call *call);
+void http_call__free(struct http_call *call);
 
 #endif

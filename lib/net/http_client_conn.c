@@ -59,7 +59,7 @@ static void complete(struct cconn *cc, bool reusable)
 		go_idle(cc);
 	else
 		cconn__close(cc);
-	call__done(call, &ok);
+	http_call__done(call, &ok);
 }
 
 static void fail_call(struct cconn *cc, const struct err *err)
@@ -70,9 +70,9 @@ static void fail_call(struct cconn *cc, const struct err *err)
 	struct err copy = *err;
 	cconn__close(cc);
 	if (again)
-		call__retry(call);
+		http_call__retry(call);
 	else if (call)
-		call__done(call, &copy);
+		http_call__done(call, &copy);
 }
 
 static void on_data(struct conn *conn, const char *data, size_t len)
