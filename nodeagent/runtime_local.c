@@ -255,6 +255,21 @@ static int check_program(const char *path, const char *what, struct err *err)
 	return 0;
 }
 
+#define CAP_SYS_RESOURCE_BIT 24
+
+/* Below its own value only a holder of CAP_SYS_RESOURCE may set oom_score_adj; inside containers and sandboxes the agent
+ * often is none. Then pods get what can be had, as containerd's restrict_oom_score_adj does it. */
+static int oom_floor(void)
+{
+	_cleanup_buf_ struct buf status = BUF_INIT, own = BUF_INIT;
+	const char *caps =
+		file_read("/proc/self/status", 65536, &status, NULL) == 0 ? strstr(status.data, "CapEff:") : NULL;
+	if (!caps || (strtoull(caps + 7, NULL, 16) & (1ull << CAP_SYS_RESOURCE_BIT)))
+		return -1000;
+	return file_read("/proc/self/oom_score_adj", 64, &own, NULL) == 0 ? (int)strtol(buf_str(&own), NULL, 10)
+									  : -1000;
+}
+
 /* Containers of an earlier run: their ends are ours to tell. */
 static void adopt(struct runtime_local *rl)
 {
@@ -286,6 +301,7 @@ int runtime_local_new(struct env *env, uv_loop_t *loop, const struct runtime_loc
 	rl->pause = realpath(config->pause_path, NULL);
 	rl->cgroup_shims = xstrdup(config->cgroup_shims ? config->cgroup_shims : "/mini-shims");
 	rl->images = config->images;
+	rl->oom_floor = oom_floor();
 	list_init(&rl->ops);
 	list_init(&rl->watches);
 	list_init(&rl->stops);

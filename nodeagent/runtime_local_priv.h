@@ -21,6 +21,7 @@ struct runtime_local {
 	char *minirun, *pause, *cgroup_shims;
 	struct image_store *images;
 	struct cgroup_fs fs;
+	int oom_floor;       /* the lowest oom_score_adj we may give: our own, without CAP_SYS_RESOURCE */
 	struct list ops;     /* verbs under way */
 	struct list watches; /* pidfds of shims */
 	struct list stops;   /* containers being stopped */

@@ -222,8 +222,13 @@ static int process_user(const json_t *security, const struct image_info *image, 
 	return 0;
 }
 
-static int container_process(const json_t *request, const struct image_info *image, const json_t *sandbox, json_t **ret,
-			     struct err *err)
+static int64_t oom_score(const struct runtime_local *rl, int64_t wanted)
+{
+	return MAX(wanted, (int64_t)rl->oom_floor);
+}
+
+static int container_process(const struct runtime_local *rl, const json_t *request, const struct image_info *image,
+			     const json_t *sandbox, json_t **ret, struct err *err)
 {
 	const json_t *security = json_object_get(request, "security");
 	json_t *root = NULL, *config = image_config(image, &root), *args = NULL, *user = NULL;
@@ -234,11 +239,11 @@ static int container_process(const json_t *request, const struct image_info *ima
 		const char *cwd = text(request, "workingDir");
 		if (!*cwd)
 			cwd = text(config, "WorkingDir");
-		*ret = json_pack("{s:b,s:o,s:o,s:o,s:s,s:o,s:b,s:I}", "terminal", flag(request, "tty"), "user", user,
-				 "args", args, "env", process_env(request, config, sandbox), "cwd", *cwd ? cwd : "/",
-				 "capabilities", capabilities(security), "noNewPrivileges",
-				 flag(security, "noNewPrivs"), "oomScoreAdj",
-				 (json_int_t)number(json_object_get(request, "resources"), "oomScoreAdj"));
+		*ret = json_pack(
+			"{s:b,s:o,s:o,s:o,s:s,s:o,s:b,s:I}", "terminal", flag(request, "tty"), "user", user, "args",
+			args, "env", process_env(request, config, sandbox), "cwd", *cwd ? cwd : "/", "capabilities",
+			capabilities(security), "noNewPrivileges", flag(security, "noNewPrivs"), "oomScoreAdj",
+			(json_int_t)oom_score(rl, number(json_object_get(request, "resources"), "oomScoreAdj")));
 		if (!*ret)
 			r = err_set(err, -EINVAL, "the container's command, environment or directory is not valid");
 	}
@@ -246,11 +251,11 @@ static int container_process(const json_t *request, const struct image_info *ima
 	return r;
 }
 
-static json_t *pause_process(void)
+static json_t *pause_process(const struct runtime_local *rl)
 {
-	return json_pack("{s:b,s:{s:i,s:i},s:[s],s:[s],s:s,s:b,s:{},s:i}", "terminal", 0, "user", "uid", 65535, "gid",
+	return json_pack("{s:b,s:{s:i,s:i},s:[s],s:[s],s:s,s:b,s:{},s:I}", "terminal", 0, "user", "uid", 65535, "gid",
 			 65535, "args", "/pause", "env", "PATH=" DEFAULT_PATH, "cwd", "/", "noNewPrivileges", 1,
-			 "capabilities", "oomScoreAdj", -998);
+			 "capabilities", "oomScoreAdj", (json_int_t)oom_score(rl, -998));
 }
 
 /* ---- mounts ---- */
@@ -519,9 +524,9 @@ int local_spec(const struct runtime_local *rl, const json_t *request, const stru
 	_cleanup_free_ char *bundle = local_bundle(rl, id);
 	_cleanup_free_ char *cgroup = xasprintf("%s/%s", text(request, "cgroupParent"), id);
 	bool is_sandbox = !image;
-	json_t *process = is_sandbox ? pause_process() : NULL;
+	json_t *process = is_sandbox ? pause_process(rl) : NULL;
 	if (!is_sandbox) {
-		int r = container_process(request, image, sandbox, &process, err);
+		int r = container_process(rl, request, image, sandbox, &process, err);
 		if (r < 0)
 			return r;
 	}

@@ -58,19 +58,20 @@ int caps_before_setuid(const struct caps *c, struct err *err)
 	return 0;
 }
 
-/* A bounding set may name capabilities this kernel doesn't have: the others mustn't fail for it. */
-static uint64_t known_caps(void)
+/* What can be given: names this kernel doesn't know, or that we don't have ourselves, are left out, as runc does. */
+static uint64_t own_caps(void)
 {
-	uint64_t mask = 0;
-	for (int i = 0; i < 64 && prctl(PR_CAPBSET_READ, i, 0, 0, 0) >= 0; i++)
-		mask |= 1ull << i;
-	return mask;
+	struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct data[2] = {{0}};
+	if (syscall(SYS_capget, &head, data) < 0)
+		return 0;
+	return data[0].permitted | (uint64_t)data[1].permitted << 32;
 }
 
 int caps_apply(const struct caps *c, struct err *err)
 {
-	uint64_t known = known_caps();
-	uint64_t eff = c->effective & known, perm = c->permitted & known, inh = c->inheritable & known;
+	uint64_t own = own_caps();
+	uint64_t perm = c->permitted & own, eff = c->effective & perm, inh = c->inheritable & own;
 	struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
 	struct __user_cap_data_struct data[2];
 	for (unsigned i = 0; i < 2; i++)
