@@ -38,7 +38,8 @@ int lock_take(struct lock *l, const char *dir, const char *name, struct err *err
 	read_holder(l->path, &id);
 	close(l->fd);
 	l->fd = -1;
-	return err_set(err, -EBUSY, "another minid (process %d) runs in %s: `minid stop --dir %s` ends it, --dir chooses another",
+	return err_set(err, -EBUSY,
+		       "another minid (process %d) runs in %s: `minid stop --dir %s` ends it, --dir chooses another",
 		       (int)id.pid, dir, dir);
 }
 
@@ -49,7 +50,8 @@ int lock_sign(struct lock *l, struct err *err)
 	int r = proc_identify(getpid(), &id, err);
 	if (r < 0)
 		return r;
-	int n = snprintf(line, sizeof(line), "%d %llu %s\n", (int)id.pid, (unsigned long long)id.start_time, id.boot_id);
+	int n = snprintf(line, sizeof(line), "%d %llu %s\n", (int)id.pid, (unsigned long long)id.start_time,
+			 id.boot_id);
 	if (ftruncate(l->fd, 0) < 0 || pwrite(l->fd, line, (size_t)n, 0) != n)
 		return err_errno(err, "write %s", l->path);
 	return 0;

@@ -1,13 +1,12 @@
 #include "cli/node.h"
 
-#include <arpa/inet.h>
+#include <dirent.h>
 #include <errno.h>
-#include <netdb.h>
-#include <sys/socket.h>
 
 #include "cli/certs.h"
 #include "lib/core/file.h"
 #include "lib/core/log.h"
+#include "lib/core/oci_state.h"
 #include "nodeagent/image/image_api.h"
 #include "nodeagent/nodeagent.h"
 #include "nodeagent/runtime_local.h"
@@ -117,10 +116,18 @@ static int start_images(struct node *n, uv_loop_t *loop, const struct options *o
 static int start_runtime(struct node *n, uv_loop_t *loop, const struct options *o, struct err *err)
 {
 	_cleanup_free_ char *minirun = companion("minirun", "minirun"),
-			    *pause = companion("pause", "../libexec/mini/pause"), *root = cgroup_root(o);
-	struct runtime_local_config c = {
-		.dir = o->dir, .minirun_path = minirun, .pause_path = pause, .images = n->images};
-	return runtime_local_new(n->env, loop, &c, &n->runtime, err);
+			    *pause = companion("pause", "../libexec/mini/pause"),
+			    *parent = xasprintf("/mini-%s", o->instance),
+			    *shims = *o->instance ? xasprintf("%s/shims", parent) : xstrdup("/mini-shims");
+	struct runtime_local_config c = {.dir = o->dir,
+					 .minirun_path = minirun,
+					 .pause_path = pause,
+					 .images = n->images,
+					 .cgroup_shims = shims,
+					 .journal = n->journal};
+	/* The instance's own group holds the pods' and the shims': journalled first, so it is removed last. */
+	int r = *o->instance ? journal_add(n->journal, JOURNAL_CGROUP, parent, NULL, err) : 0;
+	return r < 0 ? r : runtime_local_new(n->env, loop, &c, &n->runtime, err);
 }
 
 static int start_proxy(struct node *n, const struct node_config *c, struct err *err)
@@ -296,4 +303,35 @@ static int undo_entry(void *arg, enum journal_kind kind, const char *what, const
 int node_undo(struct journal *j, struct err *err)
 {
 	return journal_undo_all(j, undo_entry, NULL, err);
+}
+
+/* End one container for good; its shim sees it and goes. */
+static int delete_container(const char *minirun, const char *root, const char *id, struct err *err)
+{
+	const char *const argv[] = {minirun, "--root", root, "delete", "--force", id, NULL};
+	_cleanup_buf_ struct buf complaint = BUF_INIT;
+	int status, r = proc_run(argv, NULL, NULL, &complaint, &status, err);
+	if (r < 0)
+		return r;
+	return status == 0 ? 0 : err_set(err, -EIO, "%s: %.300s", id, buf_str(&complaint));
+}
+
+static int delete_containers(const struct options *o, struct err *err)
+{
+	_cleanup_free_ char *minirun = companion("minirun", "minirun"), *root = xasprintf("%s/run/containers", o->dir);
+	DIR *d = opendir(root);
+	if (!d)
+		return errno == ENOENT ? 0 : err_errno(err, "open %s", root);
+	int r = 0;
+	for (struct dirent *e; r == 0 && (e = readdir(d));)
+		if (oci_id_valid(e->d_name))
+			r = delete_container(minirun, root, e->d_name, err);
+	closedir(d);
+	return r;
+}
+
+int node_reset(const struct options *o, struct journal *j, struct err *err)
+{
+	int r = delete_containers(o, err);
+	return r < 0 ? r : node_undo(j, err);
 }

@@ -13,9 +13,9 @@ struct node;
 struct node_config {
 	const struct options *options;
 	struct journal *journal;
-	struct network *network;        /* made by the caller (the control plane may need its addresses): owned from here on */
-	struct client *agent_client;    /* as system:node:NAME; owned */
-	struct client *proxy_client;    /* as system:kube-proxy; owned */
+	struct network *network; /* made by the caller (the control plane may need its addresses): owned from here on */
+	struct client *agent_client; /* as system:node:NAME; owned */
+	struct client *proxy_client; /* as system:kube-proxy; owned */
 	const char *node_name, *node_ip, *listen_host;
 };
 

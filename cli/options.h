@@ -15,7 +15,7 @@ struct options {
 	const char *cluster_cidr, *service_cidr; /* --cluster-cidr, --service-cidr */
 	const char *server;                      /* --server URL: for an agent; NULL: https://127.0.0.1:PORT */
 	bool reset;                              /* --reset */
-	bool detach; /* --detach */
+	bool detach;                             /* --detach */
 	bool verbose, log_json;                  /* -v, --log-format=json */
 	char instance[9];                        /* "" for the default directory, else four hex digits made from it */
 };

@@ -28,7 +28,8 @@ static const char *missing_namespace(void)
 
 static bool on_path(const char *program)
 {
-	static const char *const dirs[] = {"/usr/sbin", "/sbin", "/usr/bin", "/bin", "/usr/local/sbin", "/usr/local/bin"};
+	static const char *const dirs[] = {"/usr/sbin", "/sbin",           "/usr/bin",
+					   "/bin",      "/usr/local/sbin", "/usr/local/bin"};
 	for (size_t i = 0; i < ARRAY_LEN(dirs); i++) {
 		_cleanup_free_ char *path = xasprintf("%s/%s", dirs[i], program);
 		if (access(path, X_OK) == 0)

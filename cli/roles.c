@@ -1,9 +1,9 @@
 #include "cli/roles.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>
-#include <arpa/inet.h>
 #include <signal.h>
 #include <sys/socket.h>
 
@@ -58,6 +58,7 @@ static void on_server_gone(void *arg)
 	p->server = NULL;
 	uv_close((uv_handle_t *)&p->term, NULL);
 	uv_close((uv_handle_t *)&p->interrupt, NULL);
+	uv_stop(&p->loop);
 }
 
 static void on_node_gone(void *arg)
@@ -180,8 +181,8 @@ static void on_server_ready(void *arg, const struct err *err)
 	}
 	if (p->role == ROLE_DEMO && !p->ending) {
 		_cleanup_free_ char *user = xasprintf("system:node:%s", p->node_name);
-		if (start_node(p, server_client(p->server, user, nodes), server_client(p->server, "system:kube-proxy", none),
-			       &e) < 0) {
+		if (start_node(p, server_client(p->server, user, nodes),
+			       server_client(p->server, "system:kube-proxy", none), &e) < 0) {
 			end_with(p, &e);
 			return;
 		}
@@ -214,8 +215,8 @@ static int start_server(struct process *p, struct err *err)
 static int remote_client(struct process *p, const struct pki_pair *ca, const struct pki_pair *cert, struct client **ret,
 			 struct err *err)
 {
-	_cleanup_free_ char *url = p->options->server ? xstrdup(p->options->server)
-						      : xasprintf("https://127.0.0.1:%u", p->options->port);
+	_cleanup_free_ char *url =
+		p->options->server ? xstrdup(p->options->server) : xasprintf("https://127.0.0.1:%u", p->options->port);
 	struct kubeconfig k = {
 		.server = url, .ca_pem = ca->cert_pem, .cert_pem = cert->cert_pem, .key_pem = cert->key_pem};
 	return client_http_new(p->env, &p->loop, &k, "minid-agent", ret, err);

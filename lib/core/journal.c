@@ -1,13 +1,13 @@
 #include "lib/core/journal.h"
 
 #include <ctype.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 
 #include "lib/core/buf.h"
+#include "lib/core/cgroup.h"
 #include "lib/core/file.h"
 #include "lib/core/proc.h"
 
@@ -185,23 +185,14 @@ bool journal_has(const struct journal *j, enum journal_kind kind, const char *wh
 	return find(j, kind, what) >= 0;
 }
 
-/* Remove a cgroup and what is below it; only empty ones can go. */
-static int cgroup_remove(const char *path, struct err *err)
+/* What still dies in a group may take this long. */
+#define CGROUP_WAIT_MS 2000
+
+static int undo_cgroup(const char *group, struct err *err)
 {
-	DIR *d = opendir(path);
-	if (!d)
-		return errno == ENOENT ? 0 : err_errno(err, "open %s", path);
-	int r = 0;
-	for (struct dirent *e; r == 0 && (e = readdir(d));) {
-		if (e->d_type != DT_DIR || e->d_name[0] == '.')
-			continue;
-		_cleanup_free_ char *sub = xasprintf("%s/%s", path, e->d_name);
-		r = cgroup_remove(sub, err);
-	}
-	closedir(d);
-	if (r == 0 && rmdir(path) < 0 && errno != ENOENT)
-		r = err_errno(err, "remove cgroup %s", path);
-	return r;
+	struct cgroup_fs fs;
+	int r = cgroup_fs_open(CGROUP_ROOT, &fs, err);
+	return r < 0 ? r : cgroup_remove(&fs, group, CGROUP_WAIT_MS, err);
 }
 
 static int undo(const struct entry *e, journal_undo_fn fn, void *arg, struct err *err)
@@ -216,7 +207,7 @@ static int undo(const struct entry *e, journal_undo_fn fn, void *arg, struct err
 			return err_errno(err, "unmount %s", e->what);
 		return 0;
 	case JOURNAL_CGROUP:
-		return cgroup_remove(e->what, err);
+		return undo_cgroup(e->what, err);
 	case JOURNAL_FILE:
 		return rm_rf(e->what, err);
 	case JOURNAL_LINK:

@@ -3,7 +3,7 @@
  * percent-escaped); undone lines are dropped.
  *
  * Kinds of change and their undo: link (delete it), route (delete it), rule (iptables chain/jump: the proxy's own undo),
- * sysctl (write the old value back), mount (unmount), cgroup (rmdir below), file (remove). Undo runs newest first, and
+ * sysctl (write the old value back), mount (unmount), cgroup (removed with all below), file (remove). Undo runs newest first, and
  * each undo of what is not there any more succeeds.
  */
 #ifndef MINI_CORE_JOURNAL_H
@@ -28,7 +28,7 @@ enum journal_kind {
  * it) are dropped. */
 int journal_open(const char *path, struct journal **ret, struct err *err);
 void journal_close(struct journal *j); /* keeps the entries */
-/* Say what is about to be made. `what`: link name, mount point, absolute cgroup path, sysctl path, file path, or for RULES the
+/* Say what is about to be made. `what`: link name, mount point, group as cgroup.h names it, sysctl path, file path, or for RULES the
  * name of the program that undoes them ("proxy"). `value`: sysctl's old value (`what` is its path under /proc/sys); route: "10.96.0.0/16 dev mini0"; else NULL.
  * The same entry twice is kept once. Durable on return. */
 int journal_add(struct journal *j, enum journal_kind kind, const char *what, const char *value, struct err *err);
