@@ -127,7 +127,7 @@ USES_sim := $(FOLDERS)
 # tests/lib/api/kinds/pod_test.c -> lib/api; tests/store/mvcc_test.c -> store
 UNIT_OF = $(if $(filter tests/lib/%,$(1)),lib/$(word 3,$(subst /, ,$(1))),$(word 2,$(subst /, ,$(1))))
 define TEST_RULE
-$(B)/$(1:.c=): $(B)/$(1:.c=.o) $(patsubst %.c,$(B)/%.o,$(wildcard tests/support/$(call UNIT_OF,$(1))/*.c tests/support/*.c)) \
+$(B)/$(1:.c=): $(B)/$(1:.c=.o) $(patsubst %.c,$(B)/%.o,$(wildcard tests/support/$(call UNIT_OF,$(1))/*.c) $(if $(filter lib/client controllers scheduler nodeagent proxy,$(call UNIT_OF,$(1))),$(wildcard tests/support/*.c))) \
 		$(foreach f,$(USES_$(call UNIT_OF,$(1))),$(call ARCHIVE,$(f))) $(B)/llhttp.a
 	$$(CC) $$(CFLAGS) $$(LDFLAGS) -o $$@ $$(filter %.o,$$^) $$(call GROUP,$$(filter %.a,$$^)) \
 		$(if $(filter runtime,$(call UNIT_OF,$(1))),-lseccomp -lcap -ljansson,$$(LIBS_MINID)) -lcmocka

@@ -12,6 +12,17 @@ begin=$EPOCHREALTIME
 step() { printf '%6.2f s  %s\n' "$(awk -v a="$begin" -v b="$EPOCHREALTIME" 'BEGIN { print b - a }')" "$*"; }
 die() { echo "demo: $*" >&2; exit 1; }
 
+# The body of http://ADDRESS/, or "no answer".
+http_get() {
+	local line body=
+	if ! exec 3<>"/dev/tcp/$1/80"; then echo "no answer"; return; fi 2>/dev/null
+	printf 'GET / HTTP/1.0\r\nHost: %s\r\n\r\n' "$1" >&3
+	while IFS= read -r -t 5 line <&3 && [ -n "${line%$'\r'}" ]; do :; done
+	IFS= read -r -t 5 body <&3 || true
+	exec 3>&-
+	echo "${body:-no answer}"
+}
+
 start() {
 	[ "$(id -u)" = 0 ] || die "containers need root: sudo make demo"
 	step "starting a cluster in $DIR"
@@ -25,7 +36,7 @@ start() {
 	"$MINICTL" get pods -o wide
 	ip=$("$MINICTL" get service web -o 'jsonpath={.spec.clusterIP}')
 	step "asking the service at http://$ip ten times"
-	answers=$(for _ in 1 2 3 4 5 6 7 8 9 10; do busybox wget -q -T 5 -O - "http://$ip/" || echo "no answer"; done)
+	answers=$(for _ in 1 2 3 4 5 6 7 8 9 10; do http_get "$ip"; done)
 	echo "$answers" | sort | uniq -c | sed 's/^/          /'
 	! grep -q 'no answer' <<<"$answers" || die "a request got no answer; $DIR/minid.log may say why"
 	[ "$(echo "$answers" | sort -u | wc -l)" -gt 1 ] || die "one pod answered all ten requests"
