@@ -52,7 +52,7 @@ static bool put_count(json_t *status, const char *key, int64_t v)
 {
 	if (json_get_int(status, key, 0) == v)
 		return false;
-	json_put_int(status, key, v);
+	json_put(status, key, v ? json_integer(v) : NULL); /* zero is left out, as everywhere in the API */
 	return true;
 }
 

@@ -116,7 +116,8 @@ static bool put_count(json_t *status, const char *key, int64_t v)
 {
 	if (json_get_int(status, key, 0) == v)
 		return false;
-	json_put_int(status, key, v);
+	/* Zero is left out, as everywhere in the API; `replicas` is always there. */
+	json_put(status, key, v || !strcmp(key, "replicas") ? json_integer(v) : NULL);
 	return true;
 }
 

@@ -308,12 +308,36 @@ static void test_late_copy(void **state)
 	assert_int_equal(fake_calls(w->f.client, CLIENT_DELETE, "Pod", NULL), 6);
 }
 
+/* Another's ReplicaSet has the name ours would get. */
+static void test_name_collision(void **state)
+{
+	struct world *w = *state;
+	add_web(w, 1, "");
+	fake_run(&w->f, 10 * SECOND);
+	char name[128];
+	snprintf(name, sizeof(name), "%s", fake_nth(w->f.client, "ReplicaSet", NULL, 0)->name);
+	fake_delete(w->f.client, "Deployment", "default", "web", "Background", -1);
+	fake_run(&w->f, 10 * SECOND);
+	assert_int_equal(fake_count(w->f.client, "ReplicaSet", NULL), 0);
+	fake_add(
+		w->f.client,
+		"{'kind':'ReplicaSet','metadata':{'name':'%s'},'spec':{'replicas':0,'selector':{'matchLabels':{'app':'z'}},"
+		"'template':{'metadata':{'labels':{'app':'z'}},'spec':{'containers':[{'name':'c','image':'i'}]}}}}",
+		name);
+	add_web(w, 1, "");
+	fake_run(&w->f, 10 * SECOND);
+	assert_string_equal(STATUS("collisionCount"), "1");
+	assert_string_equal(STATUS("readyReplicas"), "1");
+	assert_int_equal(fake_count(w->f.client, "ReplicaSet", NULL), 2);
+}
+
 int main(void)
 {
 	cmocka_set_message_output(CM_OUTPUT_TAP);
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		T(test_create),
+		T(test_name_collision),
 		T(test_rolling_update),
 		T(test_undo_reuses_the_replicaset),
 		T(test_deadline),
