@@ -178,7 +178,7 @@ struct pod {
 	/* status */
 	struct client_call *status_call, *delete_call;
 	json_t *status_sent, *status_result;
-	uint64_t status_retry_at_us, status_backoff_us;
+	uint64_t status_retry_at_us, status_backoff_us, moving_since_us;
 	bool phase_final;  /* Succeeded or Failed already stands in the API: it stays */
 	bool status_final; /* the status of the end has been accepted */
 	uint64_t delete_retry_at_us;

@@ -1,9 +1,10 @@
 /* The pod's status as upstream has it, built from the struct, and written when it differs from what the API has. */
 #include "nodeagent/pod.h"
 
-#define RETRY_MIN_US SECOND_US
-#define RETRY_MAX_US (30 * SECOND_US)
-#define ID_SCHEME    "mini://"
+#define RETRY_MIN_US  SECOND_US
+#define RETRY_MAX_US  (30 * SECOND_US)
+#define MOVING_MAX_US SECOND_US
+#define ID_SCHEME     "mini://"
 
 /* ---- container statuses ---- */
 
@@ -478,9 +479,29 @@ static void write_status(struct pod *p, const json_t *tree, json_t *want)
 	p->status_call = client_do(p->n->client, &req, on_written, p);
 }
 
+/* A container on its way up is through in a moment: what is between is not worth a write, unless it takes longer. */
+static bool wait_for_containers(struct pod *p)
+{
+	uint64_t now = env_now_us(p->n->env);
+	bool moving = false;
+	for (size_t i = 0; i < p->n_containers; i++)
+		moving = moving ||
+			 (p->containers[i].state >= CONTAINER_IMAGE && p->containers[i].state <= CONTAINER_START);
+	if (!moving) {
+		p->moving_since_us = 0;
+		return false;
+	}
+	if (!p->moving_since_us)
+		p->moving_since_us = now;
+	if (now >= p->moving_since_us + MOVING_MAX_US)
+		return false;
+	pod_wake_at(p, p->moving_since_us + MOVING_MAX_US);
+	return true;
+}
+
 void status_tick(struct pod *p)
 {
-	if (!p->obj || p->gone || p->node_stop || p->status_call)
+	if (!p->obj || p->gone || p->node_stop || p->status_call || wait_for_containers(p))
 		return;
 	_cleanup_json_ json_t *tree = object_tree(p->obj);
 	_cleanup_json_ json_t *want = status_build(p);
