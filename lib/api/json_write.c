@@ -47,23 +47,33 @@ static void escape(struct buf *out, char c)
 	buf_add(out, esc, n);
 }
 
+/* How many bytes from s on need no escape. */
+static size_t clean_run(const char *s, size_t len)
+{
+	size_t i = 0;
+	uint64_t w;
+
+	while (len - i >= 8 && (memcpy(&w, s + i, 8), !needs_escape8(w)))
+		i += 8;
+	while (i < len && !needs_escape(s[i]))
+		i++;
+	return i;
+}
+
 void json_write_string(struct buf *out, const char *s, size_t len)
 {
-	buf_reserve(out, len + 3);
-	out->data[out->len++] = '"';
-	const char *p = s, *end = s + len;
-	for (;;) {
-		const char *start = p;
-		uint64_t w;
-		while (end - p >= 8 && (memcpy(&w, p, 8), !needs_escape8(w)))
-			p += 8;
-		while (p < end && !needs_escape(*p))
-			p++;
-		if (p > start)
-			buf_add(out, start, (size_t)(p - start));
-		if (p == end)
-			break;
-		escape(out, *p++);
+	size_t n = clean_run(s, len);
+
+	buf_reserve(out, len + 3); /* room for a ':' or ',' after it, too */
+	char *to = out->data + out->len;
+	*to++ = '"';
+	memcpy(to, s, n);
+	out->len += n + 1;
+	while (n < len) {
+		escape(out, s[n++]);
+		size_t run = clean_run(s + n, len - n);
+		buf_add(out, s + n, run);
+		n += run;
 	}
 	buf_addc(out, '"');
 }
