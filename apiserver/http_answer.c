@@ -175,7 +175,13 @@ static bool send_list(struct request *r)
 	r->door_data = l;
 	if (r->result.n_items)
 		buf_reserve(&b, MIN(r->result.n_items * (r->result.items[0].bytes->len + 64u), PIECE_BYTES + 4096u));
-	if (list_piece(l, &b)) {
+	bool whole = list_piece(l, &b);
+	while (!whole && r->answer_yaml) { /* YAML is made of the whole tree */
+		_cleanup_buf_ struct buf piece = BUF_INIT;
+		whole = list_piece(l, &piece);
+		buf_add(&b, piece.data, piece.len);
+	}
+	if (whole) {
 		if (r->answer_yaml) {
 			_cleanup_json_ json_t *tree = NULL;
 			json_parse(b.data, b.len, &tree, NULL);

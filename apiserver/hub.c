@@ -6,7 +6,7 @@
 #include "lib/core/log.h"
 
 #define RING_MAX       8192u
-#define RING_BYTES_MAX (32u << 20)
+#define RING_BYTES_MAX (16u << 20)
 #define PROGRESS_US    (30u * 1000000u)
 
 struct hub {
@@ -138,13 +138,14 @@ static void reopen(struct env_post *p)
 static void on_end(void *arg, const struct err *err)
 {
 	struct hub *h = arg;
+	bool shared = h->shared;
 	h->watch = NULL;
 	while (!list_empty(&h->watchers)) {
 		struct hub_watcher *w = LIST_ENTRY(h->watchers.next, struct hub_watcher, node);
 		hub_leave(w);
 		w->ended(w, err);
 		/* a private hub went with its only watcher */
-		if (!h->shared)
+		if (!shared)
 			return;
 	}
 	if (!h->shared || h->server->closing || err->code == -ECANCELED)

@@ -16,6 +16,7 @@
 
 #include "apiserver/authn.h"
 #include "apiserver/authz.h"
+#include "apiserver/event_ttl.h"
 #include "apiserver/stats.h"
 
 const char *verb_str(enum verb v)
@@ -218,6 +219,8 @@ static int stage_commit(struct request *r)
 		return REQUEST_NEXT;
 	if (r->options.dry_run)
 		return r->handler->committed ? r->handler->committed(r) : REQUEST_NEXT;
+	if (event_ttl(r) == REQUEST_WAIT)
+		return REQUEST_WAIT;
 	struct store_txn_req req = {.compares = p->compares,
 				    .n_compares = p->n_compares,
 				    .then_ops = p->ops,
@@ -276,6 +279,7 @@ static bool step(struct request *r)
 	if (rc == REQUEST_STREAMS) {
 		if (!r->finished && !r->cancelled)
 			r->stage = REQUEST_STREAM;
+		release_slot(r);
 		return false;
 	}
 	if (rc == REQUEST_LOOK_AGAIN) {

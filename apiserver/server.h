@@ -64,6 +64,7 @@ struct apiserver {
 	struct list queued;   /* came before the server had started */
 	struct list clients;  /* direct ones */
 	unsigned n_reading, n_writing;
+	uint64_t event_lease, event_lease_us; /* under which events are written, and since when */
 
 	bool started, closing;
 	void (*ready_fn)(void *arg, const struct err *err);

@@ -2,7 +2,7 @@
 
 #define TAG_MAGIC      0x74616721u
 #define RECENT_SLOTS   512u
-#define RECENT_MAX_LEN (64u << 10)
+#define RECENT_MAX_LEN (16u << 10)
 
 struct tag {
 	uint32_t magic;

@@ -54,6 +54,25 @@ static const json_t *bound_ref(const struct request *r)
 	return json_path(r->body, "spec", "boundObjectRef", NULL);
 }
 
+static bool is_node(const struct request *r)
+{
+	return str_starts(r->user->name, "system:node:") && user_in_group(r->user, "system:nodes");
+}
+
+/* A node gets tokens for the pods it runs, of their own account, and for nothing else. */
+static int check_node(struct request *r, struct object *pod)
+{
+	if (!is_node(r))
+		return 0;
+	_cleanup_json_ json_t *tree = object_tree(pod);
+	const json_t *spec = json_object_get(tree, "spec");
+	if (streq(json_get_str(spec, "nodeName", ""), r->user->name + strlen("system:node:")) &&
+	    streq(json_get_str(spec, "serviceAccountName", "default"), r->route.name))
+		return 0;
+	return fail_forbidden(r, "node requested token bound to a pod scheduled on a different node or of another "
+				 "service account");
+}
+
 static void on_pod(void *arg, const struct err *err, const struct store_range_resp *resp)
 {
 	struct request *r = arg;
@@ -76,6 +95,8 @@ static void on_pod(void *arg, const struct err *err, const struct store_range_re
 	} else {
 		t->pod_uid = xstrdup(o->uid);
 	}
+	if (r->err.code == 0)
+		check_node(r, o);
 	object_unref(o);
 	request_resume(r, r->err.code ? REQUEST_ANSWER : REQUEST_LOOK);
 }
@@ -84,6 +105,8 @@ static int token_look(struct request *r)
 {
 	struct token_work *t = r->extra;
 	const json_t *ref = bound_ref(r);
+	if (!ref && is_node(r))
+		return fail_forbidden(r, "node requested token not bound to a pod");
 	if (!ref || t->pod_looked)
 		return look_named(r);
 	const char *kind = json_get_str(ref, "kind", ""), *name = json_get_str(ref, "name", "");

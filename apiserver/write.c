@@ -21,9 +21,10 @@ static int validate(struct request *r, const json_t *tree, const json_t *old)
 	return err->code;
 }
 
+/* As upstream's v1.32: deployments, replica sets and endpoint slices. */
 static bool counts_generations(const struct kind *k)
 {
-	return *k->group && (k->subresources & KIND_SUB_STATUS);
+	return (streq(k->group, "apps") && (k->subresources & KIND_SUB_STATUS)) || streq(k->kind, "EndpointSlice");
 }
 
 int write_plan(struct request *r)
@@ -264,11 +265,23 @@ int write_replace(struct request *r, json_t *tree)
 	return rc;
 }
 
+/* Is any member but metadata and status of a not the same in b? */
+static bool wish_differs(const json_t *a, const json_t *b)
+{
+	const char *key;
+	json_t *v;
+	json_object_foreach((json_t *)a, key, v)
+	{
+		if (!streq(key, "metadata") && !streq(key, "status") && !json_equal(v, json_object_get(b, key)))
+			return true;
+	}
+	return false;
+}
+
 static void bump_generation(const struct request *r, json_t *tree, const json_t *old)
 {
-	if (!counts_generations(r->kind) || json_equal(json_object_get(tree, "spec"), json_object_get(old, "spec")))
-		return;
-	json_put_int(json_object_get(tree, "metadata"), "generation", meta_generation(old) + 1);
+	if (counts_generations(r->kind) && (wish_differs(tree, old) || wish_differs(old, tree)))
+		json_put_int(json_object_get(tree, "metadata"), "generation", meta_generation(old) + 1);
 }
 
 static void keep_old_member(json_t *tree, const json_t *old, const char *key)

@@ -772,6 +772,111 @@ static void openapi(void **state)
 	assert_int_equal(api_get(f, "/openapi/v3/apis/none/v1")->status, 404);
 }
 
+static void on_compacted(void *arg, const struct err *err, uint64_t value)
+{
+	(void)err;
+	(void)value;
+	*(bool *)arg = true;
+}
+
+static bool flag(void *arg)
+{
+	return *(bool *)arg;
+}
+
+static void old_revisions_are_gone(void **state)
+{
+	struct api *f = *state;
+	struct api_watch w;
+	bool done = false;
+	api_post(f, CM, "{\"metadata\":{\"name\":\"o1\"}}");
+	struct api_answer *a = api_get(f, CM "?limit=1");
+	_cleanup_free_ char *old = xasprintf(CM "?watch=1&resourceVersion=%s", api_str(a, "metadata.resourceVersion"));
+	a = api_post(f, CM, "{\"metadata\":{\"name\":\"o2\"}}");
+	a = api_get(f, CM "?limit=1");
+	_cleanup_free_ char *next = xasprintf(CM "?limit=1&continue=%s", api_str(a, "metadata.continue"));
+	a = api_post(f, CM, "{\"metadata\":{\"name\":\"o3\"}}");
+	uint64_t rev = strtoull(api_str(a, "metadata.resourceVersion"), NULL, 10);
+	/* the ring of a server that has just started knows nothing older */
+	f->store->engine->compact(f->store, rev, on_compacted, &done);
+	api_run_until(f, flag, &done);
+	a = api_get(f, next);
+	assert_int_equal(a->status, 410);
+	assert_string_equal(api_str(a, "reason"), "Expired");
+	api_restart(f);
+	api_watch_start(f, &w, f->admin, old);
+	json_t *e = api_watch_next(f, &w);
+	assert_string_equal(json_get_str(e, "type", ""), "ERROR");
+	assert_int_equal(json_get_int(json_object_get(e, "object"), "code", 0), 410);
+	assert_null(api_watch_next(f, &w));
+	api_watch_stop(&w);
+	a = api_get(f, CM "?resourceVersion=99999999");
+	assert_int_equal(a->status, 504);
+	api_call(f, f->admin, "DELETE", CM, NULL, NULL);
+}
+
+static void events_have_a_lease(void **state)
+{
+	struct api *f = *state;
+	struct api_answer *a = api_post(
+		f, "/api/v1/namespaces/default/events",
+		"{\"metadata\":{\"name\":\"e\"},\"involvedObject\":{\"kind\":\"Pod\",\"namespace\":\"default\","
+		"\"name\":\"p\"},\"reason\":\"R\",\"type\":\"Normal\"}");
+	assert_int_equal(a->status, 201);
+	assert_true(f->server->event_lease != 0);
+	a = api_get(f, "/api/v1/namespaces/default/events?fieldSelector=involvedObject.name%3Dp");
+	assert_string_equal(api_str(a, "items.0.reason"), "R");
+}
+
+static void nodes_keep_to_themselves(void **state)
+{
+	struct api *f = *state;
+	struct http_client *n1 = api_client(f, "system:node:n1", "system:nodes");
+	struct api_answer *a = api_call(f, n1, "POST", "/api/v1/nodes", NULL, "{\"metadata\":{\"name\":\"n1\"}}");
+	assert_int_equal(a->status, 201);
+	a = api_call(f, n1, "POST", "/api/v1/nodes", NULL, "{\"metadata\":{\"name\":\"n2\"}}");
+	assert_int_equal(a->status, 403);
+	assert_string_equal(api_str(a, "message"),
+			    "nodes \"n2\" is forbidden: node \"n1\" is not allowed to modify node \"n2\"");
+	create_default_account(f);
+	api_post(
+		f, PODS,
+		"{\"metadata\":{\"name\":\"t\"},\"spec\":{\"nodeName\":\"n2\",\"containers\":[{\"name\":\"c\",\"image\":\"i\"}]}}");
+#define TOKEN "/api/v1/namespaces/default/serviceaccounts/default/token"
+	static const char bound[] =
+		"{\"spec\":{\"boundObjectRef\":{\"kind\":\"Pod\",\"apiVersion\":\"v1\",\"name\":\"t\"}}}";
+	assert_int_equal(api_call(f, n1, "POST", TOKEN, NULL, "{\"spec\":{}}")->status, 403);
+	assert_int_equal(api_call(f, n1, "POST", TOKEN, NULL, bound)->status, 403);
+	assert_int_equal(api_call(f, n1, "PATCH", PODS "/t/status", "Content-Type: application/merge-patch+json",
+				  "{\"status\":{\"phase\":\"Failed\"}}")
+				 ->status,
+			 403);
+	struct http_client *n2 = api_client(f, "system:node:n2", "system:nodes");
+	a = api_call(f, n2, "POST", TOKEN, NULL, bound);
+	assert_int_equal(a->status, 201);
+	_cleanup_free_ char *bearer = xasprintf("Authorization: Bearer %s", api_str(a, "status.token"));
+	static const char who[] = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
+	assert_int_equal(api_call(f, f->anonymous, "POST", who, bearer, "{}")->status, 201);
+	api_call(f, f->admin, "DELETE", PODS "/t?gracePeriodSeconds=0", NULL, NULL);
+	assert_int_equal(api_call(f, f->anonymous, "POST", who, bearer, "{}")->status, 401); /* with its pod */
+	http_client_free(n1);
+	http_client_free(n2);
+	api_call(f, f->admin, "DELETE", "/api/v1/nodes/n1", NULL, NULL);
+}
+
+static void too_many_at_once(void **state)
+{
+	struct api *f = *state;
+	unsigned was = f->server->max_reading;
+	f->server->max_reading = 0;
+	struct api_answer *a = api_get(f, CM);
+	f->server->max_reading = was;
+	assert_int_equal(a->status, 429);
+	assert_string_equal(api_str(a, "details.retryAfterSeconds"), "1");
+	assert_int_equal(api_get(f, CM)->status, 200);
+	assert_int_equal(f->server->n_reading, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -791,8 +896,12 @@ int main(void)
 		cmocka_unit_test(discovery),
 		cmocka_unit_test(logs_and_exec),
 		cmocka_unit_test(openapi),
+		cmocka_unit_test(events_have_a_lease),
+		cmocka_unit_test(nodes_keep_to_themselves),
+		cmocka_unit_test(too_many_at_once),
 		cmocka_unit_test(direct_door),
 		cmocka_unit_test(restart_keeps_all),
+		cmocka_unit_test(old_revisions_are_gone),
 	};
 	cmocka_set_message_output(CM_OUTPUT_TAP);
 	return cmocka_run_group_tests(tests, setup, teardown);
