@@ -7,6 +7,9 @@ CC := gcc
 endif
 BASE := build
 B := $(BASE)$(if $(SAN),/san-$(SAN))
+# V=1 shows the commands.
+V ?=
+Q = $(if $(V),,@printf '  %s\n' "$(if $(filter %.o,$@),CC,LD) $@";)
 PREFIX ?= /usr/local
 DESTDIR ?=
 
@@ -67,12 +70,12 @@ deps-test:
 # ---- objects ----
 $(B)/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CPPFLAGS_$(firstword $(subst /, ,$<))) $(CFLAGS) -MMD -MP -c -o $@ $<
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 $(B)/lib/net/%.o: CPPFLAGS += -I$(LLHTTP_INC)
 $(B)/tests/%.o: CPPFLAGS += -I$(LLHTTP_INC)
 $(B)/llhttp/%.o: $(LLHTTP)/%.c
 	@mkdir -p $(@D)
-	$(CC) -I$(LLHTTP_INC) -O2 -g -ffunction-sections -w -c -o $@ $<
+	$(Q)$(CC) -I$(LLHTTP_INC) -O2 -g -ffunction-sections -w -c -o $@ $<
 
 $(B)/gen/version.h: Makefile $(wildcard .git/HEAD .git/logs/HEAD)
 	@mkdir -p $(@D)
@@ -96,15 +99,15 @@ GROUP = -Wl,--start-group $(1) -Wl,--end-group
 LIB_ARCHIVES := $(foreach f,lib/core lib/net lib/api lib/api/kinds lib/client,$(call ARCHIVE,$(f))) $(B)/llhttp.a
 
 $(B)/minid: $(call OBJ_OF,cli) $(ARCHIVES)
-	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(call OBJ_OF,cli) $(call GROUP,$(ARCHIVES)) $(LIBS_MINID)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(call OBJ_OF,cli) $(call GROUP,$(ARCHIVES)) $(LIBS_MINID)
 $(B)/minictl: $(call OBJ_OF,cli/minictl) $(LIB_ARCHIVES)
-	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(call OBJ_OF,cli/minictl) $(call GROUP,$(LIB_ARCHIVES)) $(LIBS_MINICTL)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(call OBJ_OF,cli/minictl) $(call GROUP,$(LIB_ARCHIVES)) $(LIBS_MINICTL)
 $(B)/minirun: $(call ARCHIVE,runtime) $(call ARCHIVE,lib/core)
-	$(CC) $(CFLAGS) $(LDFLAGS) $(if $(SAN),,-static) -o $@ $(call GROUP,$^) $(LIBS_MINIRUN)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $(if $(SAN),,-static) -o $@ $(call GROUP,$^) $(LIBS_MINIRUN)
 # PID 1 of a sandbox: freestanding enough to be one page of memory.
 $(B)/pause: runtime/pause/pause.c
 	@mkdir -p $(@D)
-	$(CC) -std=gnu17 -Os -Wall -Wextra -Werror -static -s -o $@ $<
+	$(Q)$(CC) -std=gnu17 -Os -Wall -Wextra -Werror -static -s -o $@ $<
 
 # ---- unit tests: tests/<path>/x_test.c is one cmocka program ----
 TEST_SRC := $(sort $(shell find tests -name '*_test.c' 2>/dev/null))
@@ -129,7 +132,7 @@ UNIT_OF = $(if $(filter tests/lib/%,$(1)),lib/$(word 3,$(subst /, ,$(1))),$(word
 define TEST_RULE
 $(B)/$(1:.c=): $(B)/$(1:.c=.o) $(patsubst %.c,$(B)/%.o,$(wildcard tests/support/$(call UNIT_OF,$(1))/*.c) $(if $(filter lib/client controllers scheduler nodeagent proxy,$(call UNIT_OF,$(1))),$(wildcard tests/support/*.c))) \
 		$(foreach f,$(USES_$(call UNIT_OF,$(1))),$(call ARCHIVE,$(f))) $(B)/llhttp.a
-	$$(CC) $$(CFLAGS) $$(LDFLAGS) -o $$@ $$(filter %.o,$$^) $$(call GROUP,$$(filter %.a,$$^)) \
+	$$(Q)$$(CC) $$(CFLAGS) $$(LDFLAGS) -o $$@ $$(filter %.o,$$^) $$(call GROUP,$$(filter %.a,$$^)) \
 		$(if $(filter runtime,$(call UNIT_OF,$(1))),-lseccomp -lcap -ljansson,$$(LIBS_MINID)) -lcmocka
 endef
 $(foreach t,$(TEST_SRC),$(eval $(call TEST_RULE,$(t))))

@@ -144,8 +144,10 @@ static void tell_ready(struct process *p)
 		close(p->report);
 		p->report = -1;
 	}
-	printf("mini is ready: %s, KUBECONFIG=%s/admin.kubeconfig\n",
-	       p->role == ROLE_AGENT ? "the node runs" : "the API answers on port", o->dir);
+	if (p->role == ROLE_AGENT)
+		printf("mini is ready: node %s runs\n", p->node_name);
+	else
+		printf("mini is ready: https://127.0.0.1:%u, export KUBECONFIG=%s/admin.kubeconfig\n", o->port, o->dir);
 	fflush(stdout);
 }
 

@@ -65,8 +65,7 @@ static int load_certs(struct server *s, const struct server_config *c, struct er
 
 static int open_store(struct server *s, const struct server_config *c, struct err *err)
 {
-	_cleanup_free_ char *dir = xasprintf("%s/store", c->options->dir);
-	struct store_config sc = {.dir = dir};
+	struct store_config sc = {.dir = c->options->dir};
 	return store_open(s->env, &sc, &s->store, err);
 }
 
@@ -102,6 +101,9 @@ static int write_kubeconfig(struct server *s, struct err *err)
 {
 	_cleanup_free_ char *text = kubeconfig_text("mini", s->url, s->certs.ca.cert_pem, "kubernetes-admin",
 						    s->certs.admin.cert_pem, s->certs.admin.key_pem, NULL);
+	_cleanup_buf_ struct buf old = BUF_INIT;
+	if (file_read(s->kubeconfig_path, 1u << 20, &old, NULL) == 0 && streq(buf_str(&old), text))
+		return 0;
 	return file_write_atomic(s->kubeconfig_path, text, strlen(text), 0600, err);
 }
 

@@ -1,5 +1,6 @@
 /* The iptables dataplane: rules computed whole, applied as the difference by one atomic iptables-restore per table. */
 #include <errno.h>
+#include <pthread.h>
 
 #include "lib/core/file.h"
 #include "lib/core/journal.h"
@@ -15,6 +16,10 @@ struct iptables {
 	char *cluster_cidr, *service_cidr, *bridge;
 	struct rules applied; /* what the kernel holds; valid once `full` is false */
 	bool full;            /* the next sync states everything: at first, and after a failure */
+	unsigned refs;        /* its owner, and syncs under way */
+	/* Whoever changes the kernel's rules; once they have been cleaned up, no late sync brings them back. */
+	pthread_mutex_t kernel;
+	bool cleaned;
 };
 
 /* One sync under way. */
@@ -107,9 +112,8 @@ static void add_jumps(const struct saved *s, struct buf *out)
 	}
 }
 
-static void sync_work(struct env_work *w)
+static void apply(struct sync_job *job)
 {
-	struct sync_job *job = CONTAINER_OF(w, struct sync_job, work);
 	if (job->full) {
 		struct saved s = {0};
 		if (saved_read(&s, &job->err) < 0)
@@ -119,6 +123,27 @@ static void sync_work(struct env_work *w)
 		saved_done(&s);
 	}
 	restore(&job->text, &job->err);
+}
+
+static void sync_work(struct env_work *w)
+{
+	struct sync_job *job = CONTAINER_OF(w, struct sync_job, work);
+	pthread_mutex_lock(&job->dp->kernel);
+	if (!job->dp->cleaned)
+		apply(job);
+	pthread_mutex_unlock(&job->dp->kernel);
+}
+
+static void unref(struct iptables *dp)
+{
+	if (--dp->refs)
+		return;
+	rules_done(&dp->applied);
+	pthread_mutex_destroy(&dp->kernel);
+	free(dp->cluster_cidr);
+	free(dp->service_cidr);
+	free(dp->bridge);
+	free(dp);
 }
 
 static void sync_done(struct env_work *w)
@@ -138,6 +163,7 @@ static void sync_done(struct env_work *w)
 	job->done(job->arg, &job->err);
 	err_done(&job->err);
 	free(job);
+	unref(dp);
 }
 
 static void op_sync(struct dataplane *base, const struct proxy_map *map, void (*done)(void *, const struct err *),
@@ -147,6 +173,7 @@ static void op_sync(struct dataplane *base, const struct proxy_map *map, void (*
 	struct sync_job *job = NEW(struct sync_job);
 	job->work = (struct env_work){.work = sync_work, .done = sync_done, .lane = ENV_LANE_POOL};
 	job->dp = dp;
+	dp->refs++;
 	job->done = done;
 	job->arg = arg;
 	job->full = dp->full;
@@ -217,7 +244,10 @@ int dataplane_iptables_cleanup(struct err *err)
 static int op_cleanup(struct dataplane *base, struct err *err)
 {
 	struct iptables *dp = CONTAINER_OF(base, struct iptables, base);
+	pthread_mutex_lock(&dp->kernel);
 	int r = dataplane_iptables_cleanup(err);
+	dp->cleaned = true;
+	pthread_mutex_unlock(&dp->kernel);
 	rules_done(&dp->applied);
 	dp->full = true;
 	return r < 0 ? r : journal_remove(dp->config.journal, JOURNAL_RULES, "proxy", err);
@@ -225,12 +255,7 @@ static int op_cleanup(struct dataplane *base, struct err *err)
 
 static void op_free(struct dataplane *base)
 {
-	struct iptables *dp = CONTAINER_OF(base, struct iptables, base);
-	rules_done(&dp->applied);
-	free(dp->cluster_cidr);
-	free(dp->service_cidr);
-	free(dp->bridge);
-	free(dp);
+	unref(CONTAINER_OF(base, struct iptables, base));
 }
 
 static const struct dataplane_ops ops = {.start = op_start, .sync = op_sync, .cleanup = op_cleanup, .free = op_free};
@@ -241,6 +266,8 @@ int dataplane_iptables_new(struct env *env, const struct dataplane_config *confi
 	(void)err;
 	struct iptables *dp = NEW(struct iptables);
 	dp->base.ops = &ops;
+	dp->refs = 1;
+	pthread_mutex_init(&dp->kernel, NULL);
 	dp->env = env;
 	dp->config = *config;
 	dp->config.cluster_cidr = dp->cluster_cidr = xstrdup(config->cluster_cidr);

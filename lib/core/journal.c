@@ -74,6 +74,7 @@ static int find(const struct journal *j, enum journal_kind kind, const char *wha
 static int write_out(const struct journal *j, struct err *err)
 {
 	_cleanup_buf_ struct buf b = BUF_INIT;
+	bool durable = false;
 	for (unsigned i = 0; i < j->n; i++) {
 		const struct entry *e = &j->entries[i];
 		buf_addf(&b, "%s %s ", kind_names[e->kind], j->boot_id);
@@ -83,8 +84,11 @@ static int write_out(const struct journal *j, struct err *err)
 			escape(&b, e->value);
 		}
 		buf_addc(&b, '\n');
+		durable |= e->kind == JOURNAL_FILE;
 	}
-	return file_write_atomic(j->path, buf_str(&b), b.len, 0600, err);
+	/* What is undone by a reboot needs no sync: a machine that loses the entry has lost the change as well. */
+	return durable ? file_write_atomic(j->path, buf_str(&b), b.len, 0600, err)
+		       : file_write_replace(j->path, buf_str(&b), b.len, 0600, err);
 }
 
 static int read_line(struct journal *j, char *line)

@@ -1,4 +1,4 @@
-/* The journal of changes to the host: written (and synced) before each change is made, so that a stop, a crash and an
+/* The journal of changes to the host: written before each change is made (synced where a reboot would not undo it), so that a stop, a crash and an
  * uninstall can undo all of it. One text file DIR/host.journal, one line per change ("kind boot-id what value",
  * percent-escaped); undone lines are dropped.
  *
