@@ -66,6 +66,7 @@ struct probe {
 	bool ok; /* the present verdict */
 	unsigned streak;
 	bool streak_ok;
+	uint64_t early_us; /* the next delay while it has just started; 0: no longer */
 };
 
 struct pod_container {

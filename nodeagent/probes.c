@@ -2,8 +2,13 @@
  *
  * Each probe has one timer and at most one action under way. Its verdict turns after failureThreshold or
  * successThreshold results of one kind in a row. While a startup probe has not succeeded, the other two wait.
+ *
+ * A container just started is asked again soon (0.1 s, 0.2 s, ... below the period) until it first answers: these early
+ * failures count for nothing, but a server that listens 20 ms after its start is not held back for a whole period.
  */
 #include "nodeagent/pod.h"
+
+#define EARLY_MIN_US (SECOND_US / 10)
 
 static const char *const json_names[PROBE_COUNT] = {"startupProbe", "livenessProbe", "readinessProbe"};
 static const char *const words[PROBE_COUNT] = {"Startup", "Liveness", "Readiness"};
@@ -41,6 +46,8 @@ static void probe_begin(struct probe *pr)
 	pr->on = true;
 	pr->streak = 0;
 	pr->ok = pr->type == PROBE_LIVENESS;
+	bool fresh = pr->type != PROBE_LIVENESS && !c->adopted && pr->initial_delay_s == 0;
+	pr->early_us = fresh ? EARLY_MIN_US : 0;
 	uint64_t period = pr->period_s * SECOND_US, delay = pr->initial_delay_s * SECOND_US;
 	int64_t up = c->cur.started_us ? env_wall_us(env) - c->cur.started_us : 0;
 	if (c->adopted) /* the whole node starts at once: spread them */
@@ -109,11 +116,26 @@ static void kill_container(struct probe *pr)
 	container_stop(c, env_now_us(p->n->env) + (uint64_t)grace * SECOND_US, why);
 }
 
+/* True when it is simply asked again soon. */
+static bool early_failure(struct probe *pr, bool ok)
+{
+	uint64_t delay = pr->early_us;
+	if (ok || delay == 0 || delay >= pr->period_s * SECOND_US) {
+		pr->early_us = 0;
+		return false;
+	}
+	pr->early_us *= 2;
+	env_timer_start(pr->c->pod->n->env, &pr->timer, delay);
+	return true;
+}
+
 static void on_result(void *arg, bool ok, const char *output)
 {
 	struct probe *pr = arg;
 	struct pod_container *c = pr->c;
 	pr->running = NULL;
+	if (early_failure(pr, ok))
+		return;
 	env_timer_start(c->pod->n->env, &pr->timer, pr->period_s * SECOND_US);
 	if (!ok)
 		container_event(c, true, "Unhealthy", "%s probe failed: %s", words[pr->type], output);

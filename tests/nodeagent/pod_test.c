@@ -609,15 +609,28 @@ static void readiness_follows_the_probe(void **state)
 	assert_string_equal(phase(w), "Running");
 	assert_string_equal(condition(w, "Ready"), "False");
 	fake_runtime_exec(w->runtime, "web", 0, NULL);
-	run(w, 2500);
+	run(w, 2000);
 	assert_string_equal(condition(w, "Ready"), "True");
 	fake_runtime_exec(w->runtime, "web", 1, "gone");
-	run(w, 2100); /* one failure is not enough */
+	run(w, 1500); /* one failure is not enough */
 	assert_string_equal(condition(w, "Ready"), "True");
 	run(w, 2100);
 	assert_string_equal(condition(w, "Ready"), "False");
 	assert_int_equal(asked(w, "start", id(w, "web", 1)), 0);
 	assert_true(events(w, "Unhealthy") >= 2);
+}
+
+static void a_slow_start_does_not_cost_a_period(void **state)
+{
+	struct world *w = *state;
+	agent_up(w);
+	fake_runtime_exec(w->runtime, "web", 1, "not yet");
+	add_pod(w, PROBED("'readinessProbe':{'exec':{'command':['ready']},'periodSeconds':10,'failureThreshold':1}"));
+	run(w, 150);
+	fake_runtime_exec(w->runtime, "web", 0, NULL);
+	run(w, 450);
+	assert_string_equal(condition(w, "Ready"), "True");
+	assert_int_equal(events(w, "Unhealthy"), 0);
 }
 
 static void liveness_restarts(void **state)
@@ -1035,6 +1048,7 @@ static const struct CMUnitTest tests[] = {
 	T(orphans_are_removed),
 	T(dead_pause_rebuilds_the_sandbox),
 	T(readiness_follows_the_probe),
+	T(a_slow_start_does_not_cost_a_period),
 	T(liveness_restarts),
 	T(startup_holds_the_others_back),
 	T(deadline_fails_the_pod),
