@@ -123,8 +123,11 @@ void targets_on_pod(struct controllers *c, struct reconciler *queue, struct info
 	struct pod_info *n = new_obj ? informer_extract(pods, new_obj) : NULL;
 	if (o && n && same_for_endpoints(o, n))
 		return;
+	struct object *pod = new_obj ? new_obj : old_obj;
+	if (!pod)
+		return;
 	_cleanup_free_ struct object **v = NULL;
-	size_t count = informer_list(c->services, (new_obj ? new_obj : old_obj)->ns, &v);
+	size_t count = informer_list(c->services, pod->ns, &v);
 	for (size_t i = 0; i < count; i++) {
 		struct service_info *info = informer_extract(c->services, v[i]);
 		if (!info->selector || info->external_name)

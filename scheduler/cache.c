@@ -182,9 +182,11 @@ static void ports_remove(struct sched_node *n, const struct cache_pod *p)
 			if (have->port != p->ports[i].port || strcmp(have->ip, p->ports[i].ip) != 0 ||
 			    strcmp(have->protocol, p->ports[i].protocol) != 0)
 				continue;
-			free(have->ip);
-			free(have->protocol);
-			*have = n->ports[--n->n_ports];
+			struct sched_port gone = *have, *last = &n->ports[--n->n_ports];
+			*have = *last;
+			*last = (struct sched_port){0};
+			free(gone.ip);
+			free(gone.protocol);
 			break;
 		}
 }

@@ -174,6 +174,23 @@ static void read_ports(struct sched_pod *p, const json_t *spec)
 	}
 }
 
+static const char *unsupported_rule(const json_t *spec)
+{
+	static const char required[] = "requiredDuringSchedulingIgnoredDuringExecution";
+	if (json_array_size(json_path(spec, "affinity", "podAffinity", required, NULL)))
+		return "spec.affinity.podAffinity: required terms are not supported";
+	if (json_array_size(json_path(spec, "affinity", "podAntiAffinity", required, NULL)))
+		return "spec.affinity.podAntiAffinity: required terms are not supported";
+	size_t i;
+	json_t *c;
+	json_array_foreach(json_object_get(spec, "topologySpreadConstraints"), i, c)
+	{
+		if (strcmp(json_get_str(c, "whenUnsatisfiable", ""), "ScheduleAnyway") != 0)
+			return "spec.topologySpreadConstraints: whenUnsatisfiable DoNotSchedule is not supported";
+	}
+	return NULL;
+}
+
 void *sched_pod_make(struct object *obj, const json_t *tree)
 {
 	(void)obj;
@@ -186,6 +203,7 @@ void *sched_pod_make(struct object *obj, const json_t *tree)
 	p->gated = json_array_size(json_object_get(spec, "schedulingGates")) > 0;
 	p->deleting = meta_deleting(tree);
 	p->finished = !strcmp(phase, "Succeeded") || !strcmp(phase, "Failed");
+	p->unsupported = unsupported_rule(spec);
 	json_t *selector = json_object_get(spec, "nodeSelector");
 	if (json_object_size(selector))
 		p->node_selector = json_incref(selector);

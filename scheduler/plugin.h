@@ -34,6 +34,8 @@ struct sched_pod {
 	char *node; /* "" while unbound */
 	int32_t priority;
 	bool ours, gated, deleting, finished;
+	const char
+		*unsupported; /* a hard rule that no plugin here can judge; NULL: none. Better not run than run wrong */
 	struct sched_resources requests;
 	/* for scores, where a pod that asks for nothing still counts for something */
 	int64_t score_cpu_milli, score_memory;

@@ -183,8 +183,12 @@ static size_t try_pod(struct scheduler *s, struct queue_entry *e)
 		return 1;
 	}
 	_cleanup_buf_ struct buf why = BUF_INIT;
-	size_t looked;
-	struct sched_node *node = cache_choose(&s->cache, info, pick, s->env, &why, &looked);
+	size_t looked = 0;
+	struct sched_node *node = NULL;
+	if (info->unsupported)
+		buf_adds(&why, info->unsupported);
+	else
+		node = cache_choose(&s->cache, info, pick, s->env, &why, &looked);
 	if (node) {
 		cache_set_pod(&s->cache, e->uid, node->name, info, true);
 		bind_pod(s, pod, node->name);

@@ -329,7 +329,7 @@ static void make_pools(struct client_http *c, uv_loop_t *loop, const struct serv
 int client_http_new(struct env *env, uv_loop_t *loop, const struct kubeconfig *k, const char *user_agent,
 		    struct client **ret, struct err *err)
 {
-	struct server_url u;
+	struct server_url u = {0};
 	int rc = parse_url(k->server, &u, err);
 	if (rc < 0)
 		return rc;

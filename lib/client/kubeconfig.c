@@ -173,7 +173,7 @@ int kubeconfig_load(const char *path, const char *context, struct kubeconfig *re
 {
 	_cleanup_free_ char *file = path ? xstrdup(path) : NULL;
 	int rc = file ? 0 : default_path(&file, err);
-	if (rc < 0)
+	if (rc < 0 || !file)
 		return rc;
 	_cleanup_buf_ struct buf text = BUF_INIT;
 	rc = file_read(file, KUBECONFIG_MAX, &text, err);

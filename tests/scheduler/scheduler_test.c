@@ -198,6 +198,24 @@ static void test_priority(void **state)
 	assert_string_equal(node_of(w, "p0"), "");
 }
 
+static void test_unsupported_rules(void **state)
+{
+	struct world *w = *state;
+	fake_cluster_add_nodes(&w->f, 1, "2", "4Gi");
+	add_pod(w, "hard",
+		"'affinity':{'podAntiAffinity':{'requiredDuringSchedulingIgnoredDuringExecution':[{'topologyKey':"
+		"'kubernetes.io/hostname','labelSelector':{'matchLabels':{'a':'b'}}}]}},",
+		"");
+	add_pod(w, "soft",
+		"'topologySpreadConstraints':[{'maxSkew':1,'topologyKey':'kubernetes.io/hostname','whenUnsatisfiable':"
+		"'ScheduleAnyway'}],",
+		"");
+	fake_run(&w->f, SECOND);
+	assert_string_equal(node_of(w, "hard"), "");
+	assert_string_equal(why(w, "hard"), "spec.affinity.podAntiAffinity: required terms are not supported");
+	assert_string_equal(node_of(w, "soft"), "node-0");
+}
+
 static bool fail_bindings(void *arg, const struct client_request *req, struct err *err)
 {
 	int *left = arg;
@@ -274,8 +292,16 @@ int main(void)
 	cmocka_set_message_output(CM_OUTPUT_TAP);
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		T(test_spread),   T(test_reasons),       T(test_affinity), T(test_taints), T(test_ports_and_pod_count),
-		T(test_priority), T(test_binding_fails), T(test_assumed),  T(test_speed),
+		T(test_spread),
+		T(test_reasons),
+		T(test_affinity),
+		T(test_taints),
+		T(test_ports_and_pod_count),
+		T(test_unsupported_rules),
+		T(test_priority),
+		T(test_binding_fails),
+		T(test_assumed),
+		T(test_speed),
 	};
 	return cmocka_run_group_tests_name("scheduler", tests, NULL, NULL);
 }
