@@ -241,6 +241,13 @@ static void resize_in_proportion(struct rollout *ro)
 		rollout_scale(ro, v[i].rs, MAX(v[i].size, 0));
 }
 
+static void empty_old(struct rollout *ro)
+{
+	for (size_t i = 0; i < ro->n; i++)
+		if (is_old(ro, &ro->rs[i]) && ro->rs[i].replicas)
+			rollout_scale(ro, &ro->rs[i], 0);
+}
+
 static void resize(struct rollout *ro)
 {
 	struct rollout_rs *only = only_active(ro);
@@ -250,13 +257,10 @@ static void resize(struct rollout *ro)
 			rollout_scale(ro, only, ro->replicas);
 		return;
 	}
-	if (saturated(ro)) {
-		for (size_t i = 0; i < ro->n; i++)
-			if (is_old(ro, &ro->rs[i]) && ro->rs[i].replicas)
-				rollout_scale(ro, &ro->rs[i], 0);
-		return;
-	}
-	if (!ro->recreate)
+	/* Recreate has several only when it was rolling before: end that, the size follows. */
+	if (saturated(ro) || (ro->recreate && !ro->paused))
+		empty_old(ro);
+	else if (!ro->recreate)
 		resize_in_proportion(ro);
 }
 

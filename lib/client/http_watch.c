@@ -5,6 +5,8 @@
 
 #define WATCH_MAGIC    0xc11e4771u
 #define WATCH_LINE_MAX (16u << 20)
+/* With bookmarks something comes about every minute. A server that has died without a word is found out by this. */
+#define WATCH_SILENCE_US (300ull * 1000000)
 
 struct client_watch {
 	uint32_t magic;
@@ -16,12 +18,15 @@ struct client_watch {
 	struct http_call *call;
 	int status;
 	struct buf in;
+	bool bookmarks;
+	struct env_timer silence;
 	bool delivering, dead; /* dead: let go of while an event was being delivered */
 	struct err failure;
 };
 
 static void watch__free(struct client_watch *w)
 {
+	env_timer_stop(w->c->base.env, &w->silence);
 	buf_done(&w->in);
 	err_done(&w->failure);
 	free(w);
@@ -35,6 +40,21 @@ static void watch__end(struct client_watch *w, const struct err *err)
 	list_del(&w->node);
 	w->ops.on_end(w->arg, err);
 	watch__free(w);
+}
+
+static void watch__on_silence(struct env_timer *t)
+{
+	struct client_watch *w = CONTAINER_OF(t, struct client_watch, silence);
+	MAGIC_CHECK(w, WATCH_MAGIC);
+	struct err err = ERR_INIT;
+	err_set(&err, -ETIMEDOUT, "nothing came for %llu seconds", WATCH_SILENCE_US / 1000000);
+	watch__end(w, &err);
+}
+
+static void watch__heard(struct client_watch *w)
+{
+	if (w->bookmarks)
+		env_timer_start(w->c->base.env, &w->silence, WATCH_SILENCE_US);
 }
 
 static int watch__object(struct client_watch *w, json_t *tree, struct object **ret)
@@ -102,6 +122,7 @@ static void watch__on_body(void *arg, const void *data, size_t len)
 		watch__end(w, &err);
 		return;
 	}
+	watch__heard(w);
 	size_t searched = w->in.len, done = 0;
 	buf_add(&w->in, data, len);
 	if (w->status != 200) /* an error answer: read whole at the end */
@@ -151,6 +172,9 @@ struct client_watch *http_watch__new(struct client *base, const struct client_wa
 	w->magic = WATCH_MAGIC;
 	w->c = c;
 	w->kind = r->kind;
+	w->bookmarks = r->bookmarks;
+	w->silence.fn = watch__on_silence;
+	watch__heard(w);
 	w->ops = *ops;
 	w->arg = arg;
 	list_push(&c->watch_list, &w->node);

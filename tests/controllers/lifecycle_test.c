@@ -314,17 +314,62 @@ static void test_node_comes_back(void **state)
 	assert_int_equal(fake_events(&w->f, "TaintManagerEviction", ""), 0);
 }
 
+/* A busy minute; everything the API holds afterwards, as text. */
+static char *life_of(uint64_t seed)
+{
+	struct world w = {0};
+	fake_cluster_init(&w.f, seed);
+	w.f.kubelet = w.f.bind = true;
+	fake_latency(w.f.client, 3000, 7000);
+	fake_cluster_add_nodes(&w.f, 2, "8", "16Gi");
+	w.c = controllers_new(w.f.client, &(struct controllers_config){
+						  .cluster_cidr = "10.244.0.0/16", .ca_pem = "CA", .identity = "test"});
+	controllers_start(w.c);
+	add_service(&w);
+	add_web(&w, "default", 7);
+	fake_run(&w.f, 10 * SECOND);
+	fake_patch(w.f.client, "Deployment", "default", "web",
+		   "{'spec':{'template':{'spec':{'containers':[{'name':'c','image':'web:2'}]}}}}");
+	fake_run(&w.f, 50 * SECOND);
+	struct buf out = BUF_INIT;
+	for (size_t k = 0; kinds_all[k]; k++) {
+		struct object *o;
+		for (size_t i = 0; (o = fake_nth(w.f.client, kinds_all[k]->kind, NULL, i)) != NULL; i++) {
+			object_write(&out, o);
+			buf_addc(&out, '\n');
+		}
+	}
+	controllers_free(w.c);
+	fake_cluster_done(&w.f);
+	return buf_steal(&out);
+}
+
+static void test_same_seed_same_life(void **state)
+{
+	(void)state;
+	_cleanup_free_ char *a = life_of(42), *b = life_of(42), *c = life_of(43);
+	assert_string_equal(a, b);
+	assert_string_not_equal(a, c);
+}
+
 int main(void)
 {
 	cmocka_set_message_output(CM_OUTPUT_TAP);
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		T(test_endpoints),          T(test_terminating_is_not_ready),
-		T(test_many_endpoints),     T(test_cascade),
-		T(test_foreground),         T(test_orphan),
-		T(test_absent_owner),       T(test_namespace),
-		T(test_account_comes_back), T(test_pod_cidr),
-		T(test_node_lost),          T(test_node_comes_back),
+		T(test_endpoints),
+		T(test_terminating_is_not_ready),
+		T(test_many_endpoints),
+		T(test_cascade),
+		T(test_foreground),
+		T(test_orphan),
+		T(test_absent_owner),
+		T(test_namespace),
+		T(test_account_comes_back),
+		T(test_pod_cidr),
+		T(test_node_lost),
+		T(test_node_comes_back),
+		cmocka_unit_test(test_same_seed_same_life),
 	};
 	return cmocka_run_group_tests_name("lifecycle", tests, NULL, NULL);
 }

@@ -21,14 +21,13 @@ static int64_t age_us(struct fake_cluster *f, const json_t *pod)
 
 static void start_pod(struct fake_cluster *f, struct object *pod)
 {
-	static unsigned ips;
 	char now[32];
-	ips++;
+	f->ips++;
 	fake_patch(
 		f->client, "Pod", pod->ns, pod->name,
 		"{'status':{'phase':'Running','startTime':'%s','podIP':'10.244.%u.%u','conditions':["
 		"{'type':'PodScheduled','status':'True'},{'type':'Ready','status':'False','lastTransitionTime':'%s'}]}}",
-		time_format_us(env_wall_us(f->env), (char[32]){0}), ips / 250 % 250, ips % 250 + 1,
+		time_format_us(env_wall_us(f->env), (char[32]){0}), f->ips / 250 % 250, f->ips % 250 + 1,
 		time_format_s(env_wall_s(f->env), now));
 }
 

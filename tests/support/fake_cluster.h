@@ -17,7 +17,7 @@ struct fake_cluster {
 	uint64_t ready_after_us;
 	const char *broken_image; /* pods with it never get ready */
 	const char *dead_node;    /* its pods stay as they are, its Lease is not renewed */
-	unsigned nodes;
+	unsigned nodes, ips;
 };
 
 void fake_cluster_init(struct fake_cluster *f, uint64_t seed);
