@@ -169,9 +169,9 @@ struct pod {
 
 	/* volumes */
 	struct ref **refs;
-	size_t n_refs;
+	size_t n_refs, cap_refs;
 	struct volume_token *tokens;
-	size_t n_tokens;
+	size_t n_tokens, cap_tokens;
 	bool volumes_ready, volumes_dirty, volumes_busy;
 	char *volumes_problem; /* the last FailedMount told */
 	uint64_t volumes_retry_at_us, volumes_backoff_us;

@@ -49,13 +49,13 @@ static void add_ref(struct pod *p, const struct kind *kind, const char *name)
 		if (p->refs[i]->kind == kind && streq(p->refs[i]->name, name))
 			return;
 	}
-	p->refs = xrealloc(p->refs, (p->n_refs + 1) * sizeof(*p->refs));
+	GROW(p->refs, p->cap_refs, p->n_refs + 1);
 	p->refs[p->n_refs++] = ref_get(p->n, kind, p->ns, name);
 }
 
 static void add_token(struct pod *p, const char *volume, const json_t *t)
 {
-	p->tokens = xrealloc(p->tokens, (p->n_tokens + 1) * sizeof(*p->tokens));
+	GROW(p->tokens, p->cap_tokens, p->n_tokens + 1);
 	p->tokens[p->n_tokens++] = (struct volume_token){
 		.volume = xstrdup(volume),
 		.path = xstrdup(json_get_str(t, "path", "")),
