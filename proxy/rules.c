@@ -206,8 +206,10 @@ static void cluster_chain(struct builder *b, const struct proxy_service_port *p,
 
 static void reject(struct buf *t, const char *chain, const struct port_names *n, const char *match, unsigned port)
 {
-	buf_addf(t, "-A %s -m comment --comment \"%s has no endpoints\" -m %s -p %s %s --dport %u -j REJECT\n", chain,
-		 n->id, n->proto, n->proto, match, port);
+	/* A reset, where there is one: an ICMP error that meets a socket still inside connect() is dropped by the kernel,
+	 * and the caller waits a second for the next try. */
+	buf_addf(t, "-A %s -m comment --comment \"%s has no endpoints\" -m %s -p %s %s --dport %u -j REJECT%s\n", chain,
+		 n->id, n->proto, n->proto, match, port, streq(n->proto, "tcp") ? " --reject-with tcp-reset" : "");
 }
 
 static void without_endpoints(struct builder *b, const struct proxy_service_port *p, const struct port_names *n)
@@ -295,8 +297,9 @@ void rules_build(const struct proxy_map *map, const struct dataplane_config *con
 	/* An address of the service range that no service has is refused at once instead of timing out on the bridge. */
 	buf_addf(
 		&b.filter_services,
-		"-A KUBE-SERVICES -d %s -m comment --comment \"no such service\" -j REJECT --reject-with icmp-port-unreachable\n",
-		config->service_cidr);
+		"-A KUBE-SERVICES -d %s -p tcp -m comment --comment \"no such service\" -j REJECT --reject-with tcp-reset\n"
+		"-A KUBE-SERVICES -d %s -m comment --comment \"no such service\" -j REJECT\n",
+		config->service_cidr, config->service_cidr);
 	buf_adds(
 		&b.services,
 		"-A KUBE-SERVICES -m comment --comment \"kubernetes service nodeports; NOTE: this must be the last rule in "
