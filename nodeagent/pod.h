@@ -169,7 +169,7 @@ struct pod {
 
 	/* volumes */
 	struct ref **refs;
-	size_t n_refs, cap_refs;
+	size_t n_refs;
 	struct volume_token *tokens;
 	size_t n_tokens, cap_tokens;
 	bool volumes_ready, volumes_dirty, volumes_busy;

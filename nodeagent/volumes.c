@@ -49,7 +49,7 @@ static void add_ref(struct pod *p, const struct kind *kind, const char *name)
 		if (p->refs[i]->kind == kind && streq(p->refs[i]->name, name))
 			return;
 	}
-	GROW(p->refs, p->cap_refs, p->n_refs + 1);
+	p->refs = xrealloc(p->refs, (p->n_refs + 1) * sizeof(struct ref *));
 	p->refs[p->n_refs++] = ref_get(p->n, kind, p->ns, name);
 }
 
