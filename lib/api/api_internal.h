@@ -27,6 +27,10 @@ void json_write_string(struct buf *out, const char *s, size_t len);
 const char *schema_go_type(const struct schema *s);
 const char *schema_short_name(const struct schema *s);
 
+/* Is it an empty value that Go's omitempty leaves out: "", 0, false, [] or {} of a member that is neither required, nor
+ * held by pointer, nor written always? Such a value means the same as none. */
+bool schema__is_left_out(const struct schema_field *f, const json_t *v);
+
 /* A JSON value as messages quote it: strings in quotes, the rest as JSON, cut at some 200 bytes. Caller frees. */
 char *value_quoted(const json_t *v);
 

@@ -372,27 +372,6 @@ static int read_entry(struct decoder *d, const struct schema_field *f, const str
 	return 0;
 }
 
-/* Is it a zero that JSON would have left out? */
-static bool is_left_out(const struct schema_field *f, const json_t *v)
-{
-	if (f->flags & (SCHEMA_POINTER | SCHEMA_REQUIRED))
-		return false;
-	switch (f->type) {
-	case SCHEMA_STRING:
-	case SCHEMA_BYTES:
-		return json_string_length(v) == 0;
-	case SCHEMA_INT32:
-	case SCHEMA_INT64:
-		return json_integer_value(v) == 0;
-	case SCHEMA_BOOL:
-		return json_is_false(v);
-	case SCHEMA_DOUBLE:
-		return json_real_value(v) == 0;
-	default:
-		return false;
-	}
-}
-
 static int read_field(struct decoder *d, const struct schema_field *f, const struct tag *t, json_t *obj)
 {
 	json_t *v = NULL;
@@ -413,7 +392,7 @@ static int read_field(struct decoder *d, const struct schema_field *f, const str
 	int rc = read_value(d, f, t, &v);
 	if (rc)
 		return rc;
-	if (v && !is_left_out(f, v))
+	if (v && !schema__is_left_out(f, v))
 		json_put(obj, f->name, v);
 	else
 		json_decref(v);

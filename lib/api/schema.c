@@ -90,3 +90,26 @@ void schema_default(const struct schema *s, json_t *obj)
 	if (s->dflt)
 		s->dflt(obj);
 }
+
+bool schema__is_left_out(const struct schema_field *f, const json_t *v)
+{
+	if (f->flags & (SCHEMA_POINTER | SCHEMA_REQUIRED | SCHEMA_NON_EMPTY))
+		return false;
+	if (f->shape == SCHEMA_LIST)
+		return json_is_array(v) && json_array_size(v) == 0;
+	if (f->shape == SCHEMA_MAP)
+		return json_is_object(v) && json_object_size(v) == 0;
+	switch (f->type) {
+	case SCHEMA_STRING:
+	case SCHEMA_BYTES:
+		return json_is_string(v) && json_string_length(v) == 0;
+	case SCHEMA_INT32:
+	case SCHEMA_INT64:
+	case SCHEMA_DOUBLE:
+		return json_is_number(v) && json_number_value(v) == 0;
+	case SCHEMA_BOOL:
+		return json_is_false(v);
+	default:
+		return false;
+	}
+}

@@ -39,8 +39,8 @@ enum schema_flags {
 	SCHEMA_NON_EMPTY = 1 << 7,    /* list/map/string given must not be empty */
 	SCHEMA_ATOMIC = 1 << 8,       /* map/object replaced as a whole by apply */
 	SCHEMA_STATUS_ONLY = 1 << 9,  /* reserved */
-	/* A scalar that upstream holds by pointer: protobuf carries it only when set, so a zero there was meant. Other
-	 * optional scalars are always on the wire, and zero means absent. */
+	/* A scalar that upstream holds by pointer, or writes even when empty: a zero, "" or false that was given was meant.
+	 * Of other optional scalars, lists and maps the empty value means absent, and goes when decoded. */
 	SCHEMA_POINTER = 1 << 10,
 };
 

@@ -1,4 +1,5 @@
-/* Types, as upstream's decoder sees them: wrong ones are errors in its words, null is absence, unknown fields go. */
+/* Types, as upstream's decoder sees them: wrong ones are errors in its words, null is absence, unknown fields go, and so do
+ * empty values that upstream cannot tell from none. */
 #include <inttypes.h>
 #include <math.h>
 
@@ -298,6 +299,8 @@ static int decode_object(struct decoder *d, const struct schema *s, json_t *obj,
 			return rc;
 		if (replace)
 			json_put(obj, f->name, replace);
+		else if (schema__is_left_out(f, v))
+			json_object_del(obj, key);
 	}
 	return 0;
 }

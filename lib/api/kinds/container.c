@@ -118,7 +118,7 @@ static SCHEMA(exec_action, "api.core.v1.ExecAction");
 
 static const struct schema_field http_header_fields[] = {
 	STR("name", 1, REQ),
-	STR("value", 2),
+	STR("value", 2, KEEP_ZERO),
 	END,
 };
 static SCHEMA(http_header, "api.core.v1.HTTPHeader");

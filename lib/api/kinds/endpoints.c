@@ -58,7 +58,7 @@ static const struct schema_field endpoint_hints_fields[] = {
 static SCHEMA(endpoint_hints, "api.discovery.v1.EndpointHints");
 
 static const struct schema_field endpoint_fields[] = {
-	LIST_STR("addresses", 1, SET),
+	LIST_STR("addresses", 1, FLAGS(SCHEMA_SET | SCHEMA_POINTER)),
 	OBJ("conditions", 2, &schema_endpoint_conditions, DFLT("{}")),
 	STRP("hostname", 3, IS(DNS_LABEL)),
 	OBJ("targetRef", 4, &schema_object_reference),
@@ -82,8 +82,8 @@ static SCHEMA(slice_port, "api.discovery.v1.EndpointPort");
 static const struct schema_field endpoint_slice_fields[] = {
 	OBJECT_HEAD,
 	STR("addressType", 4, REQ, ENUM("FQDN", "IPv4", "IPv6")),
-	LIST_OBJ("endpoints", 2, &schema_endpoint, ATOMIC),
-	LIST_OBJ("ports", 3, &schema_slice_port, ATOMIC),
+	LIST_OBJ("endpoints", 2, &schema_endpoint, FLAGS(SCHEMA_ATOMIC | SCHEMA_POINTER)),
+	LIST_OBJ("ports", 3, &schema_slice_port, FLAGS(SCHEMA_ATOMIC | SCHEMA_POINTER)),
 	END,
 };
 SCHEMA(endpoint_slice, "api.discovery.v1.EndpointSlice", .doc = "Addresses behind a service, a part of them.",

@@ -72,16 +72,16 @@ static const struct schema_field node_daemon_endpoints_fields[] = {
 static SCHEMA(node_daemon_endpoints, "api.core.v1.NodeDaemonEndpoints");
 
 static const struct schema_field node_system_info_fields[] = {
-	STR("machineID", 1),
-	STR("systemUUID", 2),
-	STR("bootID", 3),
-	STR("kernelVersion", 4),
-	STR("osImage", 5),
-	STR("containerRuntimeVersion", 6),
-	STR("kubeletVersion", 7),
-	STR("kubeProxyVersion", 8),
-	STR("operatingSystem", 9),
-	STR("architecture", 10),
+	STR("machineID", 1, KEEP_ZERO),
+	STR("systemUUID", 2, KEEP_ZERO),
+	STR("bootID", 3, KEEP_ZERO),
+	STR("kernelVersion", 4, KEEP_ZERO),
+	STR("osImage", 5, KEEP_ZERO),
+	STR("containerRuntimeVersion", 6, KEEP_ZERO),
+	STR("kubeletVersion", 7, KEEP_ZERO),
+	STR("kubeProxyVersion", 8, KEEP_ZERO),
+	STR("operatingSystem", 9, KEEP_ZERO),
+	STR("architecture", 10, KEEP_ZERO),
 	END,
 };
 static SCHEMA(node_system_info, "api.core.v1.NodeSystemInfo");

@@ -6,7 +6,7 @@
 
 static const struct schema_field sysctl_fields[] = {
 	STR("name", 1, REQ),
-	STR("value", 2),
+	STR("value", 2, KEEP_ZERO),
 	END,
 };
 static SCHEMA(sysctl, "api.core.v1.Sysctl");

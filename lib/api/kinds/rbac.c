@@ -5,7 +5,7 @@
 /* clang-format off */
 
 static const struct schema_field policy_rule_fields[] = {
-	LIST_STR("verbs", 1, ATOMIC, DOC("What may be done; * for all.")),
+	LIST_STR("verbs", 1, FLAGS(SCHEMA_ATOMIC | SCHEMA_POINTER), DOC("What may be done; * for all.")),
 	LIST_STR("apiGroups", 2, ATOMIC, DOC("Groups of the resources; '' is the core.")),
 	LIST_STR("resources", 3, ATOMIC, DOC("Which resources; * for all.")),
 	LIST_STR("resourceNames", 4, ATOMIC, DOC("Only these, by name.")),
@@ -16,7 +16,7 @@ static SCHEMA(policy_rule, "api.rbac.v1.PolicyRule");
 
 static const struct schema_field role_fields[] = {
 	OBJECT_HEAD,
-	LIST_OBJ("rules", 2, &schema_policy_rule, ATOMIC),
+	LIST_OBJ("rules", 2, &schema_policy_rule, FLAGS(SCHEMA_ATOMIC | SCHEMA_POINTER)),
 	END,
 };
 SCHEMA(role, "api.rbac.v1.Role", .doc = "Rights within one namespace.", .check = rbac__check_role);
@@ -29,7 +29,7 @@ static SCHEMA(aggregation_rule, "api.rbac.v1.AggregationRule");
 
 static const struct schema_field cluster_role_fields[] = {
 	OBJECT_HEAD,
-	LIST_OBJ("rules", 2, &schema_policy_rule, ATOMIC),
+	LIST_OBJ("rules", 2, &schema_policy_rule, FLAGS(SCHEMA_ATOMIC | SCHEMA_POINTER)),
 	OBJ("aggregationRule", 3, &schema_aggregation_rule),
 	END,
 };

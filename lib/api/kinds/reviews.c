@@ -108,7 +108,7 @@ static SCHEMA(self_subject_rules_review_spec, "api.authorization.v1.SelfSubjectR
 	      .check = review__check_rules);
 
 static const struct schema_field resource_rule_fields[] = {
-	LIST_STR("verbs", 1, ATOMIC),
+	LIST_STR("verbs", 1, FLAGS(SCHEMA_ATOMIC | SCHEMA_POINTER)),
 	LIST_STR("apiGroups", 2, ATOMIC),
 	LIST_STR("resources", 3, ATOMIC),
 	LIST_STR("resourceNames", 4, ATOMIC),
@@ -117,15 +117,15 @@ static const struct schema_field resource_rule_fields[] = {
 static SCHEMA(resource_rule, "api.authorization.v1.ResourceRule");
 
 static const struct schema_field non_resource_rule_fields[] = {
-	LIST_STR("verbs", 1, ATOMIC),
+	LIST_STR("verbs", 1, FLAGS(SCHEMA_ATOMIC | SCHEMA_POINTER)),
 	LIST_STR("nonResourceURLs", 2, ATOMIC),
 	END,
 };
 static SCHEMA(non_resource_rule, "api.authorization.v1.NonResourceRule");
 
 static const struct schema_field subject_rules_review_status_fields[] = {
-	LIST_OBJ("resourceRules", 1, &schema_resource_rule, ATOMIC),
-	LIST_OBJ("nonResourceRules", 2, &schema_non_resource_rule, ATOMIC),
+	LIST_OBJ("resourceRules", 1, &schema_resource_rule, FLAGS(SCHEMA_ATOMIC | SCHEMA_POINTER)),
+	LIST_OBJ("nonResourceRules", 2, &schema_non_resource_rule, FLAGS(SCHEMA_ATOMIC | SCHEMA_POINTER)),
 	BOOL("incomplete", 3, KEEP_ZERO),
 	STR("evaluationError", 4),
 	END,

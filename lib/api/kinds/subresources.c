@@ -42,7 +42,7 @@ static const struct schema_field bound_object_reference_fields[] = {
 static SCHEMA(bound_object_reference, "api.authentication.v1.BoundObjectReference");
 
 static const struct schema_field token_request_spec_fields[] = {
-	LIST_STR("audiences", 1, ATOMIC),
+	LIST_STR("audiences", 1, FLAGS(SCHEMA_ATOMIC | SCHEMA_POINTER)),
 	I64P("expirationSeconds", 4, DFLT("3600")),
 	OBJ("boundObjectRef", 3, &schema_bound_object_reference),
 	END,

@@ -49,7 +49,8 @@
 #define REQ      .flags = SCHEMA_REQUIRED
 #define SET      .flags = SCHEMA_SET
 #define ATOMIC   .flags = SCHEMA_ATOMIC
-/* No pointer in Go, but written even when zero (no omitempty): a zero that was given is kept just the same. */
+/* No pointer in Go, but written even when zero (no omitempty): a zero that was given is kept just the same. Together
+ * with another flag: FLAGS(SCHEMA_ATOMIC | SCHEMA_POINTER). */
 #define KEEP_ZERO   .flags = SCHEMA_POINTER
 #define IS(fmt)     .format = FMT_##fmt
 #define DFLT(json)  .dflt = json

@@ -91,9 +91,52 @@ static void test_decode_presence(void **state)
 		fail_msg("%s", err.message);
 	assert_json_equal(unknown, J("[\"unknown field \\\"spec.foo\\\"\","
 				     "\"unknown field \\\"spec.template.spec.containers[0].bar\\\"\"]"));
-	assert_json_equal(obj, J(DEPLOYMENT("\"paused\":false,\"template\":{\"spec\":{\"containers\":[{\"name\":\"c\","
+	assert_json_equal(obj, J(DEPLOYMENT("\"template\":{\"spec\":{\"containers\":[{\"name\":\"c\","
 					    "\"resources\":{\"limits\":{\"cpu\":\"100m\",\"memory\":\"1Gi\"}},"
 					    "\"command\":[\"\"]}]}}")));
+}
+
+/* What Go's omitempty would drop means the same as nothing; what was meant stays. */
+static void test_decode_empty(void **state)
+{
+	(void)state;
+	json_t *obj =
+		J(DEPLOYMENT("\"replicas\":0,\"paused\":false,\"minReadySeconds\":0,\"template\":{\"metadata\":{"
+			     "\"labels\":{},\"annotations\":{}},\"spec\":{\"restartPolicy\":\"\",\"hostNetwork\":"
+			     "false,\"automountServiceAccountToken\":false,\"nodeSelector\":{},\"tolerations\":[],"
+			     "\"securityContext\":{},\"volumes\":[{\"name\":\"v\",\"emptyDir\":{\"medium\":\"\"}}],"
+			     "\"containers\":[{\"name\":\"c\",\"command\":[],\"args\":[\"\"],\"env\":[{\"name\":\"E\","
+			     "\"value\":\"\"}],\"livenessProbe\":{\"periodSeconds\":0,\"httpGet\":{\"port\":80,"
+			     "\"httpHeaders\":[{\"name\":\"H\",\"value\":\"\"}]}}}]}}"));
+	assert_int_equal(schema_decode(deployment()->schema, obj, NULL, NULL), 0);
+	assert_json_equal(
+		obj, J(DEPLOYMENT("\"replicas\":0,\"template\":{\"metadata\":{},\"spec\":{"
+				  "\"automountServiceAccountToken\":false,\"securityContext\":{},"
+				  "\"volumes\":[{\"name\":\"v\",\"emptyDir\":{}}],\"containers\":[{"
+				  "\"name\":\"c\",\"args\":[\"\"],\"env\":[{\"name\":\"E\"}],\"livenessProbe\":{"
+				  "\"httpGet\":{\"port\":80,\"httpHeaders\":[{\"name\":\"H\",\"value\":\"\"}]}}}]}}")));
+	static const struct {
+		const char *kind, *in, *out;
+	} rows[] = {
+		/* no omitempty upstream: printed as given */
+		{"roles", "{\"rules\":[]}", NULL},
+		{"roles", "{\"rules\":[{\"verbs\":[],\"resources\":[]}]}", "{\"rules\":[{\"verbs\":[]}]}"},
+		{"endpointslices", "{\"endpoints\":[],\"ports\":[]}", NULL},
+		{"pods",
+		 "{\"status\":{\"phase\":\"\",\"containerStatuses\":[{\"ready\":false,\"restartCount\":0,\"imageID\":\"\","
+		 "\"started\":false,\"containerID\":\"\"}]}}",
+		 "{\"status\":{\"containerStatuses\":[{\"ready\":false,\"restartCount\":0,\"imageID\":\"\",\"started\":false}]}}"},
+		/* values of maps are nobody's members */
+		{"configmaps", "{\"data\":{\"a\":\"\"}}", NULL},
+		{"configmaps", "{\"data\":{},\"immutable\":false}", "{\"immutable\":false}"},
+		{"services", "{\"spec\":{\"selector\":{},\"ports\":[{\"port\":0,\"nodePort\":0}]}}",
+		 "{\"spec\":{\"ports\":[{\"port\":0}]}}"},
+	};
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		json_t *o = J(rows[i].in);
+		assert_int_equal(schema_decode(kind_by_word(rows[i].kind)->schema, o, NULL, NULL), 0);
+		assert_json_equal(o, J(rows[i].out ? rows[i].out : rows[i].in));
+	}
 }
 
 static void test_defaults(void **state)
@@ -296,10 +339,11 @@ int main(void)
 	cmocka_set_message_output(CM_OUTPUT_TAP);
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_kinds),           cmocka_unit_test(test_decode_types),
-		cmocka_unit_test(test_decode_presence), cmocka_unit_test(test_defaults),
-		cmocka_unit_test(test_validate),        cmocka_unit_test(test_required),
-		cmocka_unit_test(test_messages),        cmocka_unit_test(test_immutable),
-		cmocka_unit_test(test_meta_rules),      cmocka_unit_test(test_formats),
+		cmocka_unit_test(test_decode_presence), cmocka_unit_test(test_decode_empty),
+		cmocka_unit_test(test_defaults),        cmocka_unit_test(test_validate),
+		cmocka_unit_test(test_required),        cmocka_unit_test(test_messages),
+		cmocka_unit_test(test_immutable),       cmocka_unit_test(test_meta_rules),
+		cmocka_unit_test(test_formats),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
