@@ -26,7 +26,6 @@ struct controllers {
 	struct client *client;
 	struct env *env;
 	struct informer_set *informers;
-	struct event_recorder *node_events; /* of the node controller */
 	struct leader *leader;
 	char *cluster_cidr, *ca_pem, *identity;
 	unsigned node_monitor_grace_s, eviction_toleration_s;
