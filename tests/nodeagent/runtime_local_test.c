@@ -20,6 +20,7 @@ static struct world {
 	char dir[64], group[64], shims[64], image[80];
 	char *minirun, *pause;
 	uv_loop_t loop;
+	uv_timer_t guard;
 	struct env *env;
 	struct image_store *images;
 	struct runtime *rt;
@@ -45,13 +46,10 @@ static void on_guard(uv_timer_t *t)
 /* Runs the loop until *flag. */
 static void until(const bool *flag)
 {
-	uv_timer_t guard;
-	uv_timer_init(&w.loop, &guard);
-	uv_timer_start(&guard, on_guard, DEADLINE_MS, 0);
+	uv_timer_start(&w.guard, on_guard, DEADLINE_MS, 0);
 	while (!*flag)
 		uv_run(&w.loop, UV_RUN_ONCE);
-	uv_close((uv_handle_t *)&guard, NULL);
-	uv_run(&w.loop, UV_RUN_NOWAIT);
+	uv_timer_stop(&w.guard);
 }
 
 static void on_answer(void *arg, const struct err *err)
@@ -474,6 +472,17 @@ static void test_images(void **state)
 
 /* ---- the world ---- */
 
+/* Each test, or the reason why none can run. */
+static int need_world(void **state)
+{
+	(void)state;
+	if (w.skip) {
+		print_message("# SKIP %s\n", w.skip);
+		skip();
+	}
+	return 0;
+}
+
 static void write_text(const char *dir, const char *name, const char *s)
 {
 	_cleanup_free_ char *path = xasprintf("%s/%s", dir, name);
@@ -543,6 +552,7 @@ static int setup(void **state)
 	snprintf(w.group, sizeof(w.group), "/mini-rt-test-%d/pod", getpid());
 	snprintf(w.shims, sizeof(w.shims), "/mini-rt-test-%d/shims", getpid());
 	uv_loop_init(&w.loop);
+	uv_timer_init(&w.loop, &w.guard);
 	w.env = env_uv_new(&w.loop);
 	if (make_image(&err) < 0 || cgroup_pod_create(w.group, NULL, &err) < 0)
 		fail_msg("%s", err.message);
@@ -568,6 +578,7 @@ static int teardown(void **state)
 	if (cgroup_pod_remove(w.group, &err) < 0 || cgroup_remove(&fs, top, 2000, &err) < 0 || rm_rf(w.dir, &err) < 0)
 		fail_msg("%s", err.message);
 	image_store_close(w.images);
+	uv_close((uv_handle_t *)&w.guard, NULL);
 	env_uv_free(w.env);
 	assert_int_equal(uv_loop_close(&w.loop), 0);
 	free(w.minirun);
@@ -578,11 +589,16 @@ static int teardown(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_images),      cmocka_unit_test(test_life),
-		cmocka_unit_test(test_stop),        cmocka_unit_test(test_oom),
-		cmocka_unit_test(test_mounts),      cmocka_unit_test(test_namespaces_and_users),
-		cmocka_unit_test(test_exec),        cmocka_unit_test(test_adopt),
-		cmocka_unit_test(test_shim_killed), cmocka_unit_test(test_errors),
+		cmocka_unit_test_setup(test_images, need_world),
+		cmocka_unit_test_setup(test_life, need_world),
+		cmocka_unit_test_setup(test_stop, need_world),
+		cmocka_unit_test_setup(test_oom, need_world),
+		cmocka_unit_test_setup(test_mounts, need_world),
+		cmocka_unit_test_setup(test_namespaces_and_users, need_world),
+		cmocka_unit_test_setup(test_exec, need_world),
+		cmocka_unit_test_setup(test_adopt, need_world),
+		cmocka_unit_test_setup(test_shim_killed, need_world),
+		cmocka_unit_test_setup(test_errors, need_world),
 	};
 	cmocka_set_message_output(CM_OUTPUT_TAP);
 	return cmocka_run_group_tests(tests, setup, teardown);
