@@ -355,7 +355,7 @@ static void on_kind(void *arg, const struct err *err, const struct store_range_r
 		return;
 	}
 	if (!b->rev)
-		b->rev = resp->rev;
+		b->rev = b->server->start_rev = resp->rev;
 	take_kind(b, server_resource(b->server, kinds_read[b->reading].group, "v1", kinds_read[b->reading].plural),
 		  resp);
 	b->reading++;

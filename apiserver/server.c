@@ -73,7 +73,6 @@ int apiserver_new(struct env *env, uv_loop_t *loop, const struct apiserver_confi
 	a->recent = recent_new();
 	a->rbac = rbac_new();
 	a->authn_cache = authn_cache_new();
-	a->started_wall_s = env_wall_s(env);
 	make_resources(a);
 	stats_init(a);
 	*ret = a;
@@ -147,7 +146,7 @@ static void close_step(struct env_post *p)
 		if (!r->cancelled)
 			request_cancel(r);
 	}
-	if (!list_empty(&a->requests) || a->bootstrap) {
+	if (!list_empty(&a->requests) || a->bootstrap || a->nudging) {
 		env_post(a->env, p);
 		return;
 	}
@@ -157,10 +156,32 @@ static void close_step(struct env_post *p)
 	fn(arg);
 }
 
+static void on_nudged(void *arg, const struct err *err, const struct store_txn_resp *resp)
+{
+	(void)err;
+	(void)resp;
+	((struct apiserver *)arg)->nudging = false;
+}
+
+/* A heartbeat may be waiting for a write whose commit it could share: an empty one will do. */
+static void nudge_store(struct apiserver *a)
+{
+	const struct store_op nothing = {.type = STORE_DELETE, .key = "/registry/ranges/none"};
+	const struct store_txn_req req = {.then_ops = &nothing, .n_then = 1};
+	bool lazy = false;
+	LIST_EACH (&a->requests, r, struct request, node)
+		lazy |= r->lazy;
+	if (!lazy)
+		return;
+	a->nudging = true;
+	store_txn(a->store, &req, on_nudged, a);
+}
+
 static void on_http_closed(void *arg)
 {
 	struct apiserver *a = arg;
 	a->http = NULL;
+	nudge_store(a);
 	a->close_post.fn = close_step;
 	env_post(a->env, &a->close_post);
 }

@@ -66,14 +66,14 @@ struct apiserver {
 	unsigned n_reading, n_writing;
 	uint64_t event_lease, event_lease_us; /* under which events are written, and since when */
 
-	bool started, closing;
+	bool started, closing, nudging;
 	void (*ready_fn)(void *arg, const struct err *err);
 	void *ready_arg;
 	struct bootstrap *bootstrap;
 	void (*close_fn)(void *arg);
 	void *close_arg;
 	struct env_post close_post;
-	int64_t started_wall_s;
+	uint64_t start_rev; /* the store's revision when the server started */
 };
 
 struct resource *server_resource(struct apiserver *a, const char *group, const char *version, const char *plural);

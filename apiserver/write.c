@@ -311,11 +311,12 @@ static json_t *status_of(struct request *r, json_t *tree)
 	return result;
 }
 
-/* A renewed Lease in the same hands may share another write's commit. */
+/* A renewed Lease in the same hands may share another write's commit; not the first after a start, which may be somebody
+ * waiting to take his own back. */
 static bool is_heartbeat(const struct request *r, const json_t *tree, const json_t *old)
 {
 	const json_t *a = json_object_get(tree, "spec"), *b = json_object_get(old, "spec");
-	return streq(r->kind->kind, "Lease") &&
+	return streq(r->kind->kind, "Lease") && r->old_rev > r->server->start_rev &&
 	       streq(json_get_str(a, "holderIdentity", ""), json_get_str(b, "holderIdentity", "")) &&
 	       *json_get_str(a, "holderIdentity", "");
 }
