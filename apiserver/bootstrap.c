@@ -25,7 +25,7 @@ struct bootstrap {
 	uint64_t rev; /* of the first read */
 	bool hubs;
 	struct map have;   /* keys there are -> mod revision + 1 as a pointer */
-	struct map values; /* keys of the kubernetes endpoint objects -> struct blob */
+	struct map values; /* of what may have to be mended: key -> struct blob */
 	struct wanted {
 		char *key;
 		struct object *obj;
@@ -139,6 +139,44 @@ static json_t *boot_metadata(const char *name, const char *ns)
 	return meta;
 }
 
+static bool holds_value(const json_t *list, const json_t *want)
+{
+	size_t i;
+	json_t *v;
+	json_array_foreach(list, i, v)
+	{
+		if (json_equal(v, want))
+			return true;
+	}
+	return false;
+}
+
+/* A role that is there gets what a newer version (or a mistake) left out of it; what was added to it stays. */
+static void mend(struct bootstrap *b, const char *group, const char *plural, const json_t *wanted, const char *part)
+{
+	struct resource *res = server_resource(b->server, group, "v1", plural);
+	const json_t *meta = json_object_get(wanted, "metadata");
+	_cleanup_free_ char *key =
+		resource_key(res, json_get_str(meta, "namespace", ""), json_get_str(meta, "name", ""));
+	const struct blob *old = map_get(&b->values, key);
+	_cleanup_json_ json_t *tree = NULL;
+	if (!old || json_parse(old->data, old->len, &tree, NULL) < 0 ||
+	    streq(meta_annotation(tree, "rbac.authorization.kubernetes.io/autoupdate"), "false"))
+		return;
+	bool missing = false;
+	size_t i;
+	json_t *v;
+	json_array_foreach(json_object_get(wanted, part), i, v)
+	{
+		if (holds_value(json_object_get(tree, part), v))
+			continue;
+		json_array_append(json_need_array(tree, part), v);
+		missing = true;
+	}
+	if (missing)
+		want(b, group, plural, json_incref(tree), (uint64_t)(uintptr_t)map_get(&b->have, key) - 1);
+}
+
 static void want_role(struct bootstrap *b, const struct bootstrap_role *role)
 {
 	json_t *meta = boot_metadata(role->name, role->ns);
@@ -152,6 +190,7 @@ static void want_role(struct bootstrap *b, const struct bootstrap_role *role)
 	if (role->aggregate)
 		json_put(tree, "aggregationRule",
 			 json_make("{s:[{s:{s:s}}]}", "clusterRoleSelectors", "matchLabels", role->aggregate, "true"));
+	mend(b, "rbac.authorization.k8s.io", role->ns ? "roles" : "clusterroles", tree, "rules");
 	want(b, "rbac.authorization.k8s.io", role->ns ? "roles" : "clusterroles", tree, 0);
 }
 
@@ -183,6 +222,7 @@ static void want_binding(struct bootstrap *b, const struct bootstrap_binding *bi
 				 "roleRef", "apiGroup", "rbac.authorization.k8s.io", "kind",
 				 binding->cluster_role ? "ClusterRole" : "Role", "name", binding->role, "subjects",
 				 subjects_tree(binding->subjects));
+	mend(b, "rbac.authorization.k8s.io", binding->ns ? "rolebindings" : "clusterrolebindings", tree, "subjects");
 	want(b, "rbac.authorization.k8s.io", binding->ns ? "rolebindings" : "clusterrolebindings", tree, 0);
 }
 
@@ -336,7 +376,7 @@ static void take_kind(struct bootstrap *b, struct resource *res, const struct st
 	for (size_t i = 0; i < resp->n_kvs; i++) {
 		const struct store_kv *kv = &resp->kvs[i];
 		map_set(&b->have, kv->key, (void *)(uintptr_t)(kv->mod_rev + 1));
-		if (str_ends(kv->key, "/default/kubernetes"))
+		if (rbac || str_ends(kv->key, "/default/kubernetes"))
 			map_set(&b->values, kv->key, blob_ref(kv->value));
 		if (!rbac)
 			continue;
@@ -365,8 +405,10 @@ static void on_kind(void *arg, const struct err *err, const struct store_range_r
 static void read_next(struct bootstrap *b)
 {
 	struct apiserver *a = b->server;
-	if (b->reading == 0)
+	if (b->reading == 0) {
 		map_clear(&b->have);
+		map_clear(&b->values);
+	}
 	if (b->reading == ARRAY_LEN(kinds_read)) {
 		open_hubs(b);
 		want_all(b);

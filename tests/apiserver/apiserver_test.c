@@ -593,6 +593,23 @@ static void direct_door(void **state)
 	object_unref(c.obj);
 }
 
+static void bootstrap_roles_are_mended(void **state)
+{
+	struct api *f = *state;
+#define ROLE "/apis/rbac.authorization.k8s.io/v1/clusterroles/system:node-proxier"
+	struct api_answer *a = api_get(f, ROLE);
+	size_t n = json_array_size(json_object_get(a->json, "rules"));
+	assert_true(n > 1);
+	api_call(f, f->admin, "PATCH", ROLE, "Content-Type: application/merge-patch+json",
+		 "{\"rules\":[{\"apiGroups\":[\"\"],\"resources\":[\"secrets\"],\"verbs\":[\"get\"]}]}");
+	api_restart(f);
+	a = api_get(f, ROLE);
+	assert_int_equal(json_array_size(json_object_get(a->json, "rules")), n + 1); /* and what was added stays */
+	_cleanup_free_ char *rv = xstrdup(api_str(a, "metadata.resourceVersion"));
+	api_restart(f);
+	assert_string_equal(api_str(api_get(f, ROLE), "metadata.resourceVersion"), rv);
+}
+
 static void restart_keeps_all(void **state)
 {
 	struct api *f = *state;
@@ -900,6 +917,7 @@ int main(void)
 		cmocka_unit_test(nodes_keep_to_themselves),
 		cmocka_unit_test(too_many_at_once),
 		cmocka_unit_test(direct_door),
+		cmocka_unit_test(bootstrap_roles_are_mended),
 		cmocka_unit_test(restart_keeps_all),
 		cmocka_unit_test(old_revisions_are_gone),
 	};
