@@ -47,7 +47,7 @@ LIBS_MINID := $(LIBS_LIB) -lsqlite3 -larchive -lzstd -lz $(DYNAMIC) -lm -lpthrea
 LIBS_MINICTL := $(LIBS_LIB) $(DYNAMIC) -lm -lpthread -ldl
 LIBS_MINIRUN := -lseccomp -lcap -ljansson
 
-.PHONY: all help deps deps-test demo demo-stop test unit bench lint check-format format layers install clean fuzz
+.PHONY: all help deps deps-test demo demo-stop test unit bench lint check-format format layers install clean fuzz fuzz-build unit-build
 all: $(B)/minid $(B)/minictl $(B)/minirun $(B)/pause
 
 help:
@@ -145,6 +145,28 @@ test: deps deps-test
 	@$(MAKE) --no-print-directory all unit-build
 	@B=$(B) tests/run.sh --all $(TEST_BIN)
 
+# ---- fuzz targets: tests/fuzz/x_fuzz.c, everything built anew by clang with its sanitizers ----
+FUZZ_CC := clang
+FUZZ_FLAGS := -fsanitize=address,undefined -fno-sanitize-recover=all
+FUZZ_FOLDERS := lib/core lib/net lib/api lib/api/kinds nodeagent/image
+FUZZ_BIN := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(sort $(wildcard tests/fuzz/*_fuzz.c)))
+FUZZ_OBJ := $(foreach f,$(FUZZ_FOLDERS),$(patsubst %.c,$(B)/fuzz/obj/%.o,$(call SRC_OF,$(f)))) \
+	$(patsubst %,$(B)/fuzz/obj/llhttp/%.o,api http llhttp)
+$(B)/fuzz/obj/llhttp/%.o: $(LLHTTP)/%.c
+	@mkdir -p $(@D)
+	$(Q)$(FUZZ_CC) -I$(LLHTTP_INC) -O1 -g -w $(FUZZ_FLAGS) -fsanitize=fuzzer-no-link -c -o $@ $<
+$(B)/fuzz/obj/%.o: %.c
+	@mkdir -p $(@D)
+	$(Q)$(FUZZ_CC) $(CPPFLAGS) -I$(LLHTTP_INC) -std=gnu17 -O1 -g -fno-omit-frame-pointer -fno-strict-aliasing $(WARN) \
+		$(FUZZ_FLAGS) -fsanitize=fuzzer-no-link -MMD -MP -c -o $@ $<
+$(B)/fuzz/all.a: $(FUZZ_OBJ)
+	@rm -f $@
+	@$(AR) rcs $@ $^
+$(B)/fuzz/%: $(B)/fuzz/obj/tests/fuzz/%.o $(B)/fuzz/all.a
+	$(Q)$(FUZZ_CC) $(FUZZ_FLAGS) -fsanitize=fuzzer -o $@ $^ -luv -lmbedtls -lmbedx509 -lmbedcrypto -lyaml -ljansson \
+		-larchive -lm -lpthread
+fuzz-build: $(FUZZ_BIN)
+
 # ---- checks ----
 SOURCES := $(shell git ls-files -co --exclude-standard '*.c' '*.h' 2>/dev/null)
 layers:
@@ -155,8 +177,8 @@ format:
 	@clang-format -i $(SOURCES)
 lint:
 	@tools/lint.sh $(filter %.c,$(SOURCES))
-fuzz:
-	@tests/fuzz/run.sh
+fuzz: fuzz-build
+	@B=$(B) tests/fuzz/run.sh
 bench: all
 	@tests/bench/run.sh
 demo: deps
