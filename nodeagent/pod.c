@@ -1,5 +1,6 @@
 #include "nodeagent/pod.h"
 
+#include "lib/api/kinds/pod_qos.h"
 #include "nodeagent/action.h"
 
 #define ID_NAME_MAX 50

@@ -290,7 +290,6 @@ void volumes_forget_jobs(struct nodeagent *n);   /* pool work still out frees it
 void volumes_clean_unknown(struct nodeagent *n); /* DIR/pods/<uid> of pods nobody knows any more */
 
 /* ---- resources.c ---- */
-const char *pod_qos(const json_t *pod_tree);
 /* "cpu" in milli, others in units; -1 when not set. which: "limits" or "requests". */
 int64_t container_resource(const json_t *cspec, const char *which, const char *resource);
 int64_t pod_request(const json_t *pod_tree, const char *resource); /* as the scheduler counts */

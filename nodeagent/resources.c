@@ -1,4 +1,4 @@
-/* Requests and limits: QoS class, the pod's sums, and what they mean for cgroups. Source: upstream's resource docs. */
+/* Requests and limits: the pod's sums, and what they mean for cgroups. Source: upstream's resource docs. */
 #include "lib/api/quantity.h"
 #include "nodeagent/pod.h"
 
@@ -58,31 +58,6 @@ int64_t pod_request(const json_t *pod_tree, const char *resource)
 	if (over)
 		overhead = streq(resource, "cpu") ? quantity_milli_of(over, 0) : quantity_value_of(over, 0);
 	return MAX(sum + sidecars, init_peak) + overhead;
-}
-
-static void qos_of_container(const json_t *cspec, bool *any, bool *guaranteed)
-{
-	static const char *const resources[] = {"cpu", "memory"};
-	for (size_t i = 0; i < ARRAY_LEN(resources); i++) {
-		int64_t limit = container_resource(cspec, "limits", resources[i]);
-		int64_t request = container_resource(cspec, "requests", resources[i]);
-		*any = *any || limit > 0 || request > 0;
-		if (limit <= 0 || (request >= 0 && request != limit))
-			*guaranteed = false;
-	}
-}
-
-const char *pod_qos(const json_t *pod_tree)
-{
-	static const char *const lists[] = {"containers", "initContainers"};
-	bool any = false, guaranteed = true;
-	for (size_t l = 0; l < ARRAY_LEN(lists); l++) {
-		size_t i;
-		json_t *c;
-		json_array_foreach(json_path(pod_tree, "spec", lists[l], NULL), i, c)
-			qos_of_container(c, &any, &guaranteed);
-	}
-	return !any ? "BestEffort" : guaranteed ? "Guaranteed" : "Burstable";
 }
 
 static int64_t shares_of(int64_t milli)
