@@ -329,8 +329,8 @@ static void direct_unwatch(struct client *client, struct client_watch *watch)
 static void direct_client_free(struct client *client)
 {
 	struct direct *d = (struct direct *)client;
-	while (!list_empty(&d->calls))
-		drop(LIST_ENTRY(d->calls.next, struct direct_call, node));
+	LIST_EACH (&d->calls, c, struct direct_call, node)
+		drop(c);
 	list_del(&d->node);
 	user_unref(d->user);
 	free(d);

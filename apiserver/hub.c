@@ -47,6 +47,7 @@ static size_t event_bytes(const struct hub_event *e)
 
 static void ring_drop_first(struct hub *h)
 {
+	MUST(h->cap > 0);
 	struct hub_event *e = h->ring[h->first % h->cap];
 	h->bytes -= event_bytes(e);
 	h->floor = e->rev;
@@ -59,7 +60,7 @@ static void ring_grow(struct hub *h)
 {
 	size_t cap = h->cap ? h->cap * 2 : 64;
 	struct hub_event **ring = NEW_N(struct hub_event *, cap);
-	for (uint64_t s = h->first; s < h->next; s++)
+	for (uint64_t s = h->first; h->cap && s < h->next; s++)
 		ring[s % cap] = h->ring[s % h->cap];
 	free(h->ring);
 	h->ring = ring;

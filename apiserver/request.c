@@ -264,12 +264,11 @@ static int run_stage(struct request *r)
 }
 
 /* Move on by what the stage said. False: stop ticking. */
-static bool step(struct request *r)
+static bool step(struct request *r, bool *ret_answered)
 {
 	if (r->stage == REQUEST_ANSWER) {
-		if (r->door->answer(r))
-			request_finish(r);
-		else
+		*ret_answered = r->door->answer(r);
+		if (!*ret_answered)
 			r->stage = REQUEST_STREAM;
 		return false;
 	}
@@ -298,11 +297,15 @@ void request_tick(struct request *r)
 	MAGIC_CHECK(r, REQUEST_MAGIC);
 	if (r->ticking)
 		return;
+	bool answered = false;
 	r->ticking = true;
-	while (!r->cancelled && !r->finished && step(r))
+	while (!r->cancelled && !r->finished && step(r, &answered))
 		;
 	r->ticking = false;
-	maybe_free(r);
+	if (answered && !r->cancelled)
+		request_finish(r);
+	else
+		maybe_free(r);
 }
 
 void request_start(struct request *r)
