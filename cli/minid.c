@@ -57,7 +57,7 @@ static void raise_limits(void)
 	}
 }
 
-/* The child goes on; the parent waits for its word ("ready" closes the pipe after one byte) and ends with its fate. */
+/* The child goes on; the parent waits for its word ("r" when it is ready, else what went wrong) and ends with its fate. */
 static int detach(const struct options *o, int *ret_report, struct err *err)
 {
 	int fds[2];
@@ -68,17 +68,20 @@ static int detach(const struct options *o, int *ret_report, struct err *err)
 	if (pid < 0)
 		return err_errno(err, "fork");
 	if (pid > 0) {
-		char c = 0;
+		char word[1024];
 		int status = 1;
 		close(fds[1]);
-		ssize_t n = read(fds[0], &c, 1);
+		ssize_t n = read(fds[0], word, sizeof(word));
 		if (n == 1) {
 			printf("mini is ready: export KUBECONFIG=%s/admin.kubeconfig\n", o->dir);
 			fflush(stdout);
 			_exit(0);
 		}
 		waitpid(pid, &status, 0);
-		fprintf(stderr, "minid: it did not start; its last words are in %s\n", log);
+		if (n > 1)
+			fprintf(stderr, "minid: %.*s\n", (int)n, word);
+		else
+			fprintf(stderr, "minid: it did not start; its last words are in %s\n", log);
 		_exit(WIFEXITED(status) && WEXITSTATUS(status) ? WEXITSTATUS(status) : 1);
 	}
 	close(fds[0]);
@@ -89,17 +92,17 @@ static int detach(const struct options *o, int *ret_report, struct err *err)
 		return err_errno(err, "open %s", log);
 	dup2(null, 0);
 	dup2(out, 1);
-	/* What fails before it is ready is for the terminal too. */
-	*ret_report = fds[1];
 	dup2(out, 2);
+	*ret_report = fds[1];
 	return 0;
 }
 
-/* A control plane has DIR's server lock, a node its agent lock, a demo both. */
+/* A control plane has DIR's server lock, a node its agent lock; a demo, and whoever forgets everything, both. */
 static int take_locks(enum role role, const struct options *o, struct lock locks[2], struct err *err)
 {
-	int r = role == ROLE_AGENT ? 0 : lock_take(&locks[0], o->dir, "server", err);
-	return r < 0 || role == ROLE_SERVER ? r : lock_take(&locks[1], o->dir, "agent", err);
+	bool server = o->reset || role != ROLE_AGENT, agent = o->reset || role != ROLE_SERVER;
+	int r = server ? lock_take(&locks[0], o->dir, "server", err) : 0;
+	return r < 0 || !agent ? r : lock_take(&locks[1], o->dir, "agent", err);
 }
 
 static int run(enum role role, const struct options *o)

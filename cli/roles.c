@@ -295,12 +295,33 @@ int role_run(enum role role, const struct options *o, int report, struct err *er
 		end_with(p, &e);
 	uv_run(&p->loop, UV_RUN_DEFAULT);
 	undo_host(p);
+	/* What fails before it is ready is for the terminal too, which this process may have left. */
+	if (p->report >= 0 && p->err.code) {
+		ssize_t n = write(p->report, p->err.message, strlen(p->err.message));
+		(void)n;
+	}
 	journal_close(p->journal);
 	env_uv_free(p->env);
 	uv_loop_close(&p->loop);
 	int r = err_move(err, &p->err);
 	free(p);
 	return r;
+}
+
+/* What minid makes in its directory. Nothing else in it is touched: it may be a directory that someone keeps more in. */
+static int remove_state(const char *dir, struct err *err)
+{
+	static const char *const made[] = {"store",     "pki",         "images",    "run",          "containers",
+					   "pods",      "network",     "log",       "host.journal", "admin.kubeconfig",
+					   "minid.log", "server.lock", "agent.lock"};
+	for (size_t i = 0; i < ARRAY_LEN(made); i++) {
+		_cleanup_free_ char *path = xasprintf("%s/%s", dir, made[i]);
+		int r = rm_rf(path, err);
+		if (r < 0)
+			return r;
+	}
+	rmdir(dir);
+	return 0;
 }
 
 int role_reset(const struct options *o, struct err *err)
@@ -312,5 +333,5 @@ int role_reset(const struct options *o, struct err *err)
 		return r;
 	r = node_reset(o, j, err);
 	journal_close(j);
-	return r < 0 ? r : rm_rf(o->dir, err);
+	return r < 0 ? r : remove_state(o->dir, err);
 }

@@ -37,7 +37,8 @@ struct store_range_resp {
 	uint64_t count; /* in the range, regardless of limit */
 	bool more;
 };
-/* err->code: -ESTALE compacted, -ERANGE future revision, -EBUSY, -EHOSTUNREACH no quorum. All borrowed. */
+/* err: NULL (or code 0) on success. err->code: -ESTALE compacted, -ERANGE future revision, -EBUSY, -EHOSTUNREACH no
+ * quorum. All borrowed. The same holds for the other callbacks. */
 typedef void (*store_range_cb)(void *arg, const struct err *err, const struct store_range_resp *resp);
 
 enum store_cmp_target { STORE_CMP_MOD_REV, STORE_CMP_CREATE_REV, STORE_CMP_VERSION, STORE_CMP_VALUE };
