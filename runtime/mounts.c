@@ -263,16 +263,17 @@ static int mask(int root_fd, const char *path, int *empty_fd, struct err *err)
 			       : err_set(err, target, "masked path %s: %s", path, strerror(-target));
 	if (fstat(target, &st) < 0)
 		return err_errno(err, "masked path %s", path);
-	_cleanup_close_ int fd = -1;
-	if (!S_ISDIR(st.st_mode)) {
-		fd = mount_clone(AT_FDCWD, "/dev/null", false, err);
-	} else {
-		/* one empty file system for all of them */
-		if (*empty_fd < 0)
-			*empty_fd =
-				mount_new("tmpfs", "tmpfs", "mode=755\nsize=0k\nnr_inodes=1\n", MOUNT_ATTR_RDONLY, err);
-		fd = *empty_fd < 0 ? *empty_fd : mount_clone(*empty_fd, "", false, err);
+	if (S_ISDIR(st.st_mode) && *empty_fd < 0) {
+		int fd = mount_new("tmpfs", "tmpfs", "mode=755\nsize=0k\nnr_inodes=1\n", MOUNT_ATTR_RDONLY, err);
+		if (fd < 0)
+			return fd;
+		*empty_fd = fd;
+		return mount_attach(fd, target, path, err);
 	}
+	/* One empty file system for all folders. Its copies are made of the one that hangs in the tree already: before
+	 * Linux 6.15 a detached mount cannot be copied. */
+	_cleanup_close_ int fd = S_ISDIR(st.st_mode) ? mount_clone(*empty_fd, "", false, err)
+						     : mount_clone(AT_FDCWD, "/dev/null", false, err);
 	return fd < 0 ? fd : mount_attach(fd, target, path, err);
 }
 

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
+#include <sys/utsname.h>
 
 #include "lib/core/buf.h"
 #include "lib/core/file.h"
@@ -44,9 +45,20 @@ static char *next_layer(const char **p)
 	return buf_steal(&b);
 }
 
+/* Older kernels notice an option they do not know only at the end, and complain about it in the host's log. */
+static bool kernel_has_steps(void)
+{
+	struct utsname u;
+	unsigned major = 0, minor = 0;
+	return uname(&u) == 0 && sscanf(u.release, "%u.%u", &major, &minor) == 2 &&
+	       (major > 6 || (major == 6 && minor >= 5));
+}
+
 /* Linux 6.5 and later take layers one at a time, as many and as long as need be. Returns -EINVAL where it is older. */
 static int overlay_by_steps(const char *lower, const char *upper, const char *work, struct err *err)
 {
+	if (!kernel_has_steps())
+		return -EINVAL;
 	_cleanup_close_ int fs_fd = fsopen("overlay", FSOPEN_CLOEXEC);
 	if (fs_fd < 0)
 		return err_errno(err, "overlayfs");
