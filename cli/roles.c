@@ -6,6 +6,7 @@
 #include <netinet/in.h>
 #include <signal.h>
 #include <sys/socket.h>
+#include <sys/statvfs.h>
 
 #include "cli/certs.h"
 #include "cli/node.h"
@@ -15,6 +16,8 @@
 #include "lib/core/file.h"
 #include "lib/core/log.h"
 #include "lib/core/metrics.h"
+
+#define SPACE_MIN_BYTES (16ull << 20)
 
 /*
  * A process of any role:
@@ -248,10 +251,29 @@ static int start_agent(struct process *p, struct err *err)
 	return r;
 }
 
+/* Room for a segment of the log, the state beside it and what a start writes: better a word now than a cluster that
+ * comes up and accepts nothing. */
+static int check_space(const char *dir, struct err *err)
+{
+	struct statvfs fs;
+	if (statvfs(dir, &fs) < 0)
+		return err_errno(err, "look at %s", dir);
+	uint64_t free_bytes = (uint64_t)fs.f_bavail * fs.f_frsize;
+	if (free_bytes < SPACE_MIN_BYTES)
+		return err_set(
+			err, -ENOSPC,
+			"the disk of %s is full: %llu MiB are free, %llu are needed to start; make room, or choose "
+			"another directory with --dir",
+			dir, (unsigned long long)(free_bytes >> 20), (unsigned long long)(SPACE_MIN_BYTES >> 20));
+	return 0;
+}
+
 static int start(struct process *p, struct err *err)
 {
 	_cleanup_free_ char *journal = xasprintf("%s/host.journal", p->options->dir);
-	int r = 0;
+	int r = check_space(p->options->dir, err);
+	if (r < 0)
+		return r;
 	if (has_node(p)) {
 		r = journal_open(journal, &p->journal, err);
 		if (r == 0)
