@@ -51,7 +51,7 @@ LIBS_MINIRUN := -lseccomp -lcap -ljansson
 all: $(B)/minid $(B)/minictl $(B)/minirun $(B)/pause
 
 help:
-	@sed -n 's/^## //p' Makefile
+	@sed -n 's/^## //p' Makefile tests/sim/sim.mk
 
 ## make              build minid, minictl and minirun under build/
 ## make demo         a whole cluster on this host, with a small web service in it (as root)
@@ -145,6 +145,11 @@ test: deps deps-test
 	@$(MAKE) --no-print-directory all unit-build
 	@B=$(B) tests/run.sh --all $(TEST_BIN)
 
+# ---- benchmarks: tests/bench/x_bench.c, one program each ----
+BENCH_BIN := $(patsubst %.c,$(B)/%,$(sort $(wildcard tests/bench/*_bench.c)))
+$(B)/tests/bench/%_bench: $(B)/tests/bench/%_bench.o $(ARCHIVES)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $< $(call GROUP,$(ARCHIVES)) $(LIBS_MINID)
+
 # ---- fuzz targets: tests/fuzz/x_fuzz.c, everything built anew by clang with its sanitizers ----
 FUZZ_CC := clang
 FUZZ_FLAGS := -fsanitize=address,undefined -fno-sanitize-recover=all
@@ -167,6 +172,8 @@ $(B)/fuzz/%: $(B)/fuzz/obj/tests/fuzz/%.o $(B)/fuzz/all.a
 		-larchive -lm -lpthread
 fuzz-build: $(FUZZ_BIN)
 
+include tests/sim/sim.mk
+
 # ---- checks ----
 SOURCES := $(shell git ls-files -co --exclude-standard '*.c' '*.h' 2>/dev/null)
 layers:
@@ -175,12 +182,12 @@ check-format:
 	@clang-format --dry-run -Werror $(SOURCES) && echo "format: ok, $(words $(SOURCES)) files"
 format:
 	@clang-format -i $(SOURCES)
-lint:
-	@tools/lint.sh $(filter %.c,$(SOURCES))
+lint: $(B)/gen/version.h
+	@B=$(B) tools/lint.sh $(filter %.c,$(SOURCES))
 fuzz: fuzz-build
 	@B=$(B) tests/fuzz/run.sh
-bench: all
-	@tests/bench/run.sh
+bench: all $(BENCH_BIN)
+	@B=$(B) tests/bench/run.sh
 demo: deps
 	@$(MAKE) --no-print-directory -j2 all
 	@tools/demo.sh start

@@ -1,3 +1,4 @@
+#define MINI_CORE_ERR_C
 #include "lib/core/err.h"
 
 #include <errno.h>

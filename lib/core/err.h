@@ -96,4 +96,19 @@ int err_http(const struct err *err);
 
 #define _cleanup_err_ __attribute__((cleanup(err_done)))
 
+/* What the static analyzer can't see from a declaration: these never return 0. */
+#if defined(__clang_analyzer__) && !defined(MINI_CORE_ERR_C)
+static inline int err__negative(int rc)
+{
+	if (rc >= 0)
+		__builtin_unreachable();
+	return rc;
+}
+#define err_set(...)       err__negative((err_set)(__VA_ARGS__))
+#define err_status(...)    err__negative((err_status)(__VA_ARGS__))
+#define err_errno(...)     err__negative((err_errno)(__VA_ARGS__))
+#define err_prefix(...)    err__negative((err_prefix)(__VA_ARGS__))
+#define err_add_cause(...) err__negative((err_add_cause)(__VA_ARGS__))
+#endif
+
 #endif

@@ -149,7 +149,7 @@ static void pump(int in, const struct buf *input, int out, struct buf *ret_out, 
 			p[0].fd = -1;
 		if (p[1].fd >= 0 && p[1].revents && !drain(errfd, ret_err))
 			p[1].fd = -1;
-		if (p[2].fd >= 0 && p[2].revents) {
+		if (input && p[2].fd >= 0 && p[2].revents) {
 			ssize_t n = write(in, input->data + sent, input->len - sent);
 			if (n > 0)
 				sent += (size_t)n;

@@ -190,7 +190,7 @@ static int read_json(const char *path, struct buf *ret_text, json_t **ret, struc
 		return r;
 	json_t *j = json_loadb(buf_str(&b), b.len, 0, &je);
 	if (!j)
-		return err_set(err, -EPROTO, "%s: line %d: %s", strrchr(path, '/') + 1, je.line, je.text);
+		return err_set(err, -EPROTO, "%s: line %d: %s", path, je.line, je.text);
 	if (ret_text) {
 		*ret_text = b;
 		b = BUF_INIT;
