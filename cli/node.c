@@ -100,6 +100,12 @@ static void ask_proxy(void *ctx, const char *pod_ns, const char *pod_name, const
 	proxy_when_gone(n->proxy, pod_ip, done, arg);
 }
 
+static char **images_in_use(void *arg)
+{
+	struct node *n = arg;
+	return n->runtime ? runtime_local_images(n->runtime) : NULL;
+}
+
 static int start_images(struct node *n, uv_loop_t *loop, const struct options *o, struct err *err)
 {
 	_cleanup_free_ char *dir = xasprintf("%s/images", o->dir), *run = xasprintf("%s/run", o->dir),
@@ -109,7 +115,7 @@ static int start_images(struct node *n, uv_loop_t *loop, const struct options *o
 		r = mkdir_p(run, 0700, err);
 	if (r < 0)
 		return r;
-	struct image_api_config c = {.store = n->images, .socket_path = socket};
+	struct image_api_config c = {.store = n->images, .socket_path = socket, .in_use = images_in_use, .arg = n};
 	return image_api_new(n->env, loop, &c, &n->image_api, err);
 }
 

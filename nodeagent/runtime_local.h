@@ -28,4 +28,8 @@ struct runtime_local_config {
 int runtime_local_new(struct env *env, uv_loop_t *loop, const struct runtime_local_config *config, struct runtime **ret,
 		      struct err *err);
 
+/* The images that containers on disk were made from ("sha256:..."), running or not. Fresh, NULL-terminated; caller frees
+ * the strings and the array (image_names_free). */
+char **runtime_local_images(struct runtime *r);
+
 #endif

@@ -1,3 +1,4 @@
+#include <dirent.h>
 #include <errno.h>
 
 #include "nodeagent/runtime_local_priv.h"
@@ -81,4 +82,27 @@ void local_image_pull(struct runtime *r, const char *ref, runtime_image_cb cb, v
 	op->image_cb = cb;
 	op->arg = arg;
 	local_op_submit(op);
+}
+
+char **runtime_local_images(struct runtime *r)
+{
+	const struct runtime_local *rl = runtime_local__of(r);
+	char **list = NEW_N(char *, 1);
+	size_t n = 0;
+	DIR *d = opendir(rl->bundles);
+	for (struct dirent *e; d && (e = readdir(d));) {
+		json_t *request;
+		if (!oci_id_valid(e->d_name) || local_request_read(rl, e->d_name, &request, NULL) < 0)
+			continue;
+		const char *image = json_string_value(json_object_get(request, "image"));
+		if (image) {
+			list = xrealloc(list, sizeof(*list) * (n + 2));
+			list[n++] = xstrdup(image);
+			list[n] = NULL;
+		}
+		json_decref(request);
+	}
+	if (d)
+		closedir(d);
+	return list;
 }
