@@ -172,7 +172,7 @@ $(B)/fuzz/%: $(B)/fuzz/obj/tests/fuzz/%.o $(B)/fuzz/all.a
 		-larchive -lm -lpthread
 fuzz-build: $(FUZZ_BIN)
 
-include tests/sim/sim.mk
+-include tests/sim/sim.mk
 
 # ---- checks ----
 SOURCES := $(shell git ls-files -co --exclude-standard '*.c' '*.h' 2>/dev/null)
