@@ -70,7 +70,8 @@ static void global_opts(struct ctl *c, struct opt ret[20])
 		{"token", 0, OPT_STR, &c->token, NULL, "bearer token"},
 		{"certificate-authority", 0, OPT_STR, &c->ca_file, NULL, "file with the server's CA"},
 		{"insecure-skip-tls-verify", 0, OPT_BOOL, &c->insecure, NULL, "do not verify the server's certificate"},
-		{"request-timeout", 0, OPT_STR, &c->request_timeout, NULL, "how long one request may take (10s, 1m; 0: no limit)"},
+		{"request-timeout", 0, OPT_STR, &c->request_timeout, NULL,
+		 "how long one request may take (10s, 1m; 0: no limit)"},
 		{"dir", 0, OPT_STR, &c->dir, NULL, "mini's directory on this host (default " DEFAULT_DIR ")"},
 		{"v", 'v', OPT_INT, &c->verbosity, NULL, "6 and above: print requests"},
 		{"help", 'h', OPT_BOOL, &c->help, NULL, "help for this command"},
@@ -109,8 +110,10 @@ static int set_bool(const struct opt *o, const char *value, struct err *err)
 	else if (streq(value, "false") || streq(value, "0") || streq(value, "f"))
 		*to = false;
 	else
-		return ctl_usage(err, "invalid argument \"%s\" for \"--%s\" flag: strconv.ParseBool: parsing \"%s\": invalid syntax",
-				 value, o->name, value);
+		return ctl_usage(
+			err,
+			"invalid argument \"%s\" for \"--%s\" flag: strconv.ParseBool: parsing \"%s\": invalid syntax",
+			value, o->name, value);
 	return 0;
 }
 
@@ -124,7 +127,8 @@ static int set(const struct opt *o, const char *value, struct err *err)
 		return 0;
 	case OPT_INT:
 		if (parse_i64(value, o->to) < 0)
-			return ctl_usage(err, "invalid argument \"%s\" for \"--%s\" flag: not a number", value, o->name);
+			return ctl_usage(err, "invalid argument \"%s\" for \"--%s\" flag: not a number", value,
+					 o->name);
 		return 0;
 	case OPT_LIST:
 		strings_split(o->to, value);
@@ -135,7 +139,8 @@ static int set(const struct opt *o, const char *value, struct err *err)
 	case OPT_REFUSE:
 		break;
 	}
-	return ctl_usage(err, "--%s is not supported by minictl%s%s", o->name, o->doc ? ": " : "", o->doc ? o->doc : "");
+	return ctl_usage(err, "--%s is not supported by minictl%s%s", o->name, o->doc ? ": " : "",
+			 o->doc ? o->doc : "");
 }
 
 static bool wants_value(const struct opt *o)

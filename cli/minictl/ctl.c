@@ -117,8 +117,11 @@ int ctl_config(struct ctl *c, struct err *err)
 		return overrides(c, err);
 	}
 	if (!file_exists(path))
-		return ctl_usage(err, "no kubeconfig: neither %s nor %s/admin.kubeconfig is there; start a cluster (minid demo), or "
-				      "give --kubeconfig FILE or --dir DIR", path, c->dir ? c->dir : DEFAULT_DIR);
+		return ctl_usage(
+			err,
+			"no kubeconfig: neither %s nor %s/admin.kubeconfig is there; start a cluster (minid demo), or "
+			"give --kubeconfig FILE or --dir DIR",
+			path, c->dir ? c->dir : DEFAULT_DIR);
 	int rc = kubeconfig_load(path, c->context, &c->config, err);
 	if (rc < 0) {
 		err->reason = ERR_NONE;

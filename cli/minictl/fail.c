@@ -43,7 +43,9 @@ static void print_unreachable(struct ctl *c, const struct err *err)
 	const char *host = strstr(server, "://");
 	host = host ? host + 3 : server;
 	if (err->code == -ECONNREFUSED)
-		fprintf(stderr, "The connection to the server %s was refused - did you specify the right host or port?\n", host);
+		fprintf(stderr,
+			"The connection to the server %s was refused - did you specify the right host or port?\n",
+			host);
 	else
 		fprintf(stderr, "Unable to connect to the server: %s\n", err->message);
 }
@@ -69,5 +71,6 @@ void ctl_fail(struct ctl *c, const struct err *err, const char *context)
 	else if (err->reason == ERR_INVALID && *err->kind)
 		print_invalid(err);
 	else
-		fprintf(stderr, "Error from server (%s): %s%s%s\n", err_reason_str(err->reason), context, sep, err->message);
+		fprintf(stderr, "Error from server (%s): %s%s%s\n", err_reason_str(err->reason), context, sep,
+			err->message);
 }

@@ -5,8 +5,8 @@
 
 #include "cli/minictl/args.h"
 
-#define TIMEOUT_MS 60000
-#define ANSWER_MAX (256u << 20)
+#define TIMEOUT_MS     60000
+#define ANSWER_MAX     (256u << 20)
 #define LINE_MAX_BYTES (16u << 20)
 
 char *path_of(const struct kind *k, const char *ns, const char *name, const char *subresource)
@@ -84,16 +84,18 @@ static const struct http_call_ops call_ops = {.on_response = on_response, .on_bo
 static void trace(struct ctl *c, const char *method, const char *path, int status, uint64_t since_ms)
 {
 	if (c->verbosity >= 6)
-		fprintf(stderr, "%s %s%s %d in %llu milliseconds\n", method, c->config.server ? c->config.server : "", path,
-			status, (unsigned long long)(ctl_now_ms() - since_ms));
+		fprintf(stderr, "%s %s%s %d in %llu milliseconds\n", method, c->config.server ? c->config.server : "",
+			path, status, (unsigned long long)(ctl_now_ms() - since_ms));
 }
 
 static int timeout_of(struct ctl *c, unsigned *ret, struct err *err)
 {
 	int64_t ms = TIMEOUT_MS;
 	if (c->request_timeout && duration_parse(c->request_timeout, &ms) < 0)
-		return ctl_usage(err, "Invalid timeout value. Timeout must be a single integer in seconds, or an integer followed by a "
-				      "corresponding time unit (e.g. 1s | 2m | 3h)");
+		return ctl_usage(
+			err,
+			"Invalid timeout value. Timeout must be a single integer in seconds, or an integer followed by a "
+			"corresponding time unit (e.g. 1s | 2m | 3h)");
 	*ret = ms ? (unsigned)MIN(ms, 1 << 30) : 1u << 30;
 	return 0;
 }
@@ -101,7 +103,7 @@ static int timeout_of(struct ctl *c, unsigned *ret, struct err *err)
 static int fetch(struct ctl *c, const char *method, const char *path, const char *accept, const char *content_type,
 		 const json_t *body, struct call *ret, struct err *err)
 {
-	unsigned timeout_ms;
+	unsigned timeout_ms = 0;
 	int rc = ctl_connect(c, err);
 	if (rc == 0)
 		rc = timeout_of(c, &timeout_ms, err);
@@ -292,7 +294,8 @@ static bool watch_data(struct stream *s, const char *data, size_t len)
 	buf_add(&s->text, data, len);
 	size_t at = 0;
 	bool stop = false;
-	for (char *nl; !stop && (nl = memchr(s->text.data + at, '\n', s->text.len - at)); at = (size_t)(nl - s->text.data) + 1)
+	for (char *nl; !stop && (nl = memchr(s->text.data + at, '\n', s->text.len - at));
+	     at = (size_t)(nl - s->text.data) + 1)
 		stop = watch_line(w, s->text.data + at, (size_t)(nl - s->text.data) - at);
 	buf_consume(&s->text, at);
 	if (s->text.len > LINE_MAX_BYTES)
@@ -300,8 +303,8 @@ static bool watch_data(struct stream *s, const char *data, size_t len)
 	return stop;
 }
 
-int rest_watch(struct ctl *c, const char *path, const char *accept, const char *rv, uint64_t deadline_ms, watch_fn event,
-	       void *arg, struct err *err)
+int rest_watch(struct ctl *c, const char *path, const char *accept, const char *rv, uint64_t deadline_ms,
+	       watch_fn event, void *arg, struct err *err)
 {
 	struct watch w = {.event = event, .arg = arg};
 	_cleanup_(stream_stop) struct stream s = {.on_data = watch_data, .arg = &w};

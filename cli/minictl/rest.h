@@ -46,7 +46,7 @@ int stream_wait(struct ctl *c, struct stream *s, uint64_t deadline_ms, struct er
 /* A watch from revision rv ("" or NULL: with what is there first). event: true to stop. obj is borrowed. Returns 1 when
  * it was stopped so, 0 when the server ended it, -ETIMEDOUT at the deadline. */
 typedef bool (*watch_fn)(void *arg, const char *type, json_t *obj);
-int rest_watch(struct ctl *c, const char *path, const char *accept, const char *rv, uint64_t deadline_ms, watch_fn event,
-	       void *arg, struct err *err);
+int rest_watch(struct ctl *c, const char *path, const char *accept, const char *rv, uint64_t deadline_ms,
+	       watch_fn event, void *arg, struct err *err);
 
 #endif
