@@ -197,6 +197,9 @@ install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/libexec/mini
 	install -m 755 $(B)/minid $(B)/minictl $(B)/minirun $(DESTDIR)$(PREFIX)/bin
 	install -m 755 $(B)/pause $(DESTDIR)$(PREFIX)/libexec/mini/pause
+	install -d $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/man/man8
+	install -m 644 $(wildcard docs/man/*.8) $(DESTDIR)$(PREFIX)/share/man/man8
+	$(if $(wildcard docs/man/*.1),install -m 644 $(wildcard docs/man/*.1) $(DESTDIR)$(PREFIX)/share/man/man1)
 clean:
 	rm -rf $(BASE)
 

@@ -298,6 +298,15 @@ static void undo_host(struct process *p)
 	err_done(&err);
 }
 
+static struct metric_family loop_lag = {.name = "mini_loop_lag_seconds",
+					.help = "Longest time one turn of the loop took since the last scrape.",
+					.type = METRIC_GAUGE};
+
+static void read_loop_lag(void *arg)
+{
+	metric_set(metric_get(&loop_lag, NULL), (double)env_uv_lag_us(arg) / 1e6);
+}
+
 int role_run(enum role role, const struct options *o, int report, struct err *err)
 {
 	struct process *p = NEW(struct process);
@@ -307,6 +316,7 @@ int role_run(enum role role, const struct options *o, int report, struct err *er
 	uv_loop_init(&p->loop);
 	p->env = env_uv_new(&p->loop);
 	metrics_add_process();
+	metrics_on_render(read_loop_lag, p->env);
 	uv_signal_init(&p->loop, &p->term);
 	uv_signal_init(&p->loop, &p->interrupt);
 	p->term.data = p->interrupt.data = p;
