@@ -12,9 +12,24 @@ struct store_file {
 	int fd;
 };
 
-static int real_mkdir(_unused_ struct store_disk *d, const char *path)
+static int sync_dir(const char *path)
 {
-	return mkdir_p(path, 0700, NULL);
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	return fsync(fd) < 0 ? -errno : 0;
+}
+
+static int real_mkdir(struct store_disk *d, const char *path)
+{
+	if (access(path, F_OK) == 0)
+		return mkdir_p(path, 0700, NULL);
+	const char *slash = strrchr(path, '/');
+	_cleanup_free_ char *parent = xstrndup(path, slash ? MAX((size_t)(slash - path), (size_t)1) : 0);
+	int rc = slash ? real_mkdir(d, parent) : 0;
+	if (!rc)
+		rc = mkdir_p(path, 0700, NULL);
+	return rc ? rc : sync_dir(slash ? parent : ".");
 }
 
 static int real_list(_unused_ struct store_disk *d, const char *path, void (*each)(void *, const char *), void *arg)
@@ -109,10 +124,7 @@ static int real_unlink(_unused_ struct store_disk *d, const char *path)
 
 static int real_sync_dir(_unused_ struct store_disk *d, const char *path)
 {
-	_cleanup_close_ int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	return fsync(fd) < 0 ? -errno : 0;
+	return sync_dir(path);
 }
 
 static int real_lock(_unused_ struct store_disk *d, const char *path, struct store_file **ret)

@@ -12,7 +12,8 @@ struct store_disk;
 struct store_file; /* an implementation's own */
 
 struct store_disk_ops {
-	int (*mkdir)(struct store_disk *, const char *path); /* with parents, 0700; there already: 0 */
+	/* With parents, 0700, and durable: synced in each directory it added a name to. There already: 0. */
+	int (*mkdir)(struct store_disk *, const char *path);
 	/* Names in a directory, in any order. */
 	int (*list)(struct store_disk *, const char *path, void (*each)(void *arg, const char *name), void *arg);
 	int (*open)(struct store_disk *, const char *path, bool create, struct store_file **ret);

@@ -81,6 +81,7 @@ struct engine {
 	struct store_disk *disk;
 	struct store_file *lock;
 	uint64_t history_us;
+	struct store_sizes sizes;
 	void (*on_fatal)(void *arg, const struct err *err);
 	void *fatal_arg;
 

@@ -15,7 +15,7 @@ struct store_log_segment {
 struct store_log {
 	struct store_disk *disk;
 	char *dir;
-	uint64_t cluster, member;
+	uint64_t cluster, member, segment_size;
 	struct store_log_segment **segments; /* ascending */
 	size_t n_segments, cap_segments;
 	uint64_t base, base_term;
@@ -118,7 +118,7 @@ static void begin_segment(struct store_log *log, struct store_log_job *job, size
 {
 	struct store_log_segment *prev = log->n_segments ? log->segments[log->n_segments - 1] : NULL;
 	struct store_log_segment *s = segment_new(log, prev ? prev->seq + 1 : 1);
-	s->size = MAX((uint64_t)STORE_LOG_SEGMENT, LOG_HEADER_SIZE + need);
+	s->size = MAX(log->segment_size, LOG_HEADER_SIZE + need);
 	s->end = LOG_HEADER_SIZE;
 	s->prev_end = prev ? prev->end : 0;
 	s->base = last_index(log);
@@ -309,6 +309,11 @@ void store_log_info(const struct store_log *log, struct store_log_info *ret)
 				       .member = log->member};
 	for (size_t i = 0; i < log->n_segments; i++)
 		ret->bytes += log->segments[i]->size;
+}
+
+void store_log_set_segment(struct store_log *log, uint64_t bytes)
+{
+	log->segment_size = bytes;
 }
 
 void store_log_set_ids(struct store_log *log, uint64_t cluster, uint64_t member)
@@ -540,6 +545,7 @@ int store_log_open(struct store_disk *disk, const char *dir, uint64_t cluster, u
 {
 	struct store_log *log = NEW(struct store_log);
 	log->disk = disk;
+	log->segment_size = STORE_LOG_SEGMENT;
 	log->dir = xstrdup(dir);
 	log->cluster = cluster;
 	log->member = member;

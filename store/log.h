@@ -40,6 +40,8 @@ struct store_log_info {
 };
 void store_log_info(const struct store_log *log, struct store_log_info *ret);
 
+void store_log_set_segment(struct store_log *log,
+			   uint64_t bytes); /* size of those to come; the usual: STORE_LOG_SEGMENT */
 void store_log_set_ids(struct store_log *log, uint64_t cluster, uint64_t member); /* of a new log */
 
 /* Start the log anew after index (the state is ahead of it). Blocking: at open only. */

@@ -461,6 +461,7 @@ static int open_log(struct engine *e, const char *dir, const struct store_state_
 	int rc = store_log_open(e->disk, path, meta->cluster, meta->member, &e->log, err);
 	if (rc)
 		return rc;
+	store_log_set_segment(e->log, e->sizes.log_segment);
 	struct store_log_info info;
 	store_log_info(e->log, &info);
 	if (!info.has_ids && !meta->cluster)

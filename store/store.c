@@ -238,6 +238,12 @@ static int take_dir(struct engine *e, const char *dir, struct err *err)
 	return rc ? err_set(err, rc, "cannot lock %s: %s", path, strerror(-rc)) : 0;
 }
 
+static void default_size(uint64_t *size, uint64_t usual)
+{
+	if (!*size)
+		*size = usual;
+}
+
 int store_open(struct env *env, const struct store_config *config, struct store **ret, struct err *err)
 {
 	struct engine *e = NEW(struct engine);
@@ -246,6 +252,11 @@ int store_open(struct env *env, const struct store_config *config, struct store 
 	e->env = env;
 	e->disk = config->disk ? config->disk : store_disk_real();
 	e->history_us = config->history_us ? config->history_us : 300000000u;
+	e->sizes = config->sizes;
+	default_size(&e->sizes.log_segment, STORE_LOG_SEGMENT);
+	default_size(&e->sizes.state_bytes, ENGINE_STATE_BYTES);
+	default_size(&e->sizes.state_us, ENGINE_STATE_US);
+	default_size(&e->sizes.checkpoint, ENGINE_CHECKPOINT);
 	e->on_fatal = config->on_fatal;
 	e->fatal_arg = config->fatal_arg;
 	e->next_read_id = 1;

@@ -152,13 +152,19 @@ static inline struct store_watch *store_watch(struct store *s, const struct stor
 char *store_prefix_end(const char *prefix);
 
 /* ---- the replicated engine (ours) ---- */
-struct store_disk; /* store/disk.h: files; the simulator owns one too */
+struct store_disk;                      /* store/disk.h: files; the simulator owns one too */
+struct store_sizes {                    /* 0: the usual */
+	uint64_t log_segment;           /* bytes of a log segment */
+	uint64_t state_bytes, state_us; /* the state follows after this much, or this long */
+	uint64_t checkpoint;            /* bytes written to the state before it is synced */
+};
 struct store_config {
-	const char *dir;         /* DIR/store: log/ and state.db; made if missing (0700) */
-	struct store_disk *disk; /* NULL: the real one */
-	uint64_t history_us;     /* compact revisions older than this; 0: 5 minutes */
-	size_t history_bytes;    /* in-memory recent history; 0: 64 MiB */
-	bool read_back;          /* tests: verify the state against memory at open */
+	const char *dir;          /* DIR/store: log/ and state.db; made if missing (0700) */
+	struct store_disk *disk;  /* NULL: the real one */
+	uint64_t history_us;      /* compact revisions older than this; 0: 5 minutes */
+	size_t history_bytes;     /* in-memory recent history; 0: 64 MiB */
+	bool read_back;           /* tests: verify the state against memory at open */
+	struct store_sizes sizes; /* tests: small ones, so that everything happens often */
 	/* The store can't go on (a failed sync, a damaged state): nothing is acknowledged any more and the process is to
 	 * end. Called once. NULL: it ends at once, with a line in the log. */
 	void (*on_fatal)(void *arg, const struct err *err);

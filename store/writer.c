@@ -41,7 +41,8 @@ static void fill_batch(struct engine *e)
 	e->state_pending_bytes = 0;
 	struct store_log_info info;
 	store_log_info(e->log, &info);
-	b->checkpoint = e->closing || e->since_checkpoint >= ENGINE_CHECKPOINT || info.bytes >= 3 * STORE_LOG_SEGMENT;
+	b->checkpoint =
+		e->closing || e->since_checkpoint >= e->sizes.checkpoint || info.bytes >= 3 * e->sizes.log_segment;
 }
 
 static void submit(struct engine *e)
@@ -97,7 +98,7 @@ static void done(struct env_work *w)
 		b->cap_revs = 0;
 	}
 	b->n_leases = 0;
-	if (b->more_to_compact || e->state_pending_bytes >= ENGINE_STATE_BYTES)
+	if (b->more_to_compact || e->state_pending_bytes >= e->sizes.state_bytes)
 		e->state_due = true;
 	if (e->state_due)
 		writer__flush(e);
@@ -133,10 +134,10 @@ void writer__changed(struct engine *e, size_t bytes)
 {
 	e->state_timer.fn = due;
 	e->state_pending_bytes += bytes;
-	if (e->state_pending_bytes >= ENGINE_STATE_BYTES)
+	if (e->state_pending_bytes >= e->sizes.state_bytes)
 		e->state_due = true; /* the pump hands over, between two entries */
 	else if (!env_timer_active(&e->state_timer))
-		env_timer_start(e->env, &e->state_timer, ENGINE_STATE_US);
+		env_timer_start(e->env, &e->state_timer, e->sizes.state_us);
 }
 
 void writer__lease_changed(struct engine *e, uint64_t id, uint64_t ttl_s)
