@@ -204,25 +204,42 @@ static void cluster_chain(struct builder *b, const struct proxy_service_port *p,
 	}
 }
 
-static void reject(struct buf *t, const char *chain, const struct port_names *n, const char *match, unsigned port)
+/* Nobody to send it to: refused when there is no endpoint at all, dropped when only this node has none (a load balancer
+ * then asks another node). Refused with a reset, where there is one: an ICMP error that meets a socket still inside
+ * connect() is dropped by the kernel, and the caller waits a second for the next try. */
+static void turn_away(struct buf *t, const char *chain, const struct port_names *n, bool local, const char *match,
+		      unsigned port)
 {
-	/* A reset, where there is one: an ICMP error that meets a socket still inside connect() is dropped by the kernel,
-	 * and the caller waits a second for the next try. */
-	buf_addf(t, "-A %s -m comment --comment \"%s has no endpoints\" -m %s -p %s %s --dport %u -j REJECT%s\n", chain,
-		 n->id, n->proto, n->proto, match, port, streq(n->proto, "tcp") ? " --reject-with tcp-reset" : "");
+	const char *verdict = local ? "DROP" : streq(n->proto, "tcp") ? "REJECT --reject-with tcp-reset" : "REJECT";
+	buf_addf(t, "-A %s -m comment --comment \"%s has no %sendpoints\" -m %s -p %s %s --dport %u -j %s\n", chain,
+		 n->id, local ? "local " : "", n->proto, n->proto, match, port, verdict);
+}
+
+static void turn_away_inside(struct builder *b, const struct proxy_service_port *p, const struct port_names *n,
+			     bool local)
+{
+	char match[80];
+	snprintf(match, sizeof(match), "-d %s/32", p->cluster_ip);
+	turn_away(&b->filter_services, "KUBE-SERVICES", n, local, match, p->port);
+}
+
+static void turn_away_outside(struct builder *b, const struct proxy_service_port *p, const struct port_names *n,
+			      bool local)
+{
+	char match[80];
+	if (p->node_port)
+		turn_away(&b->external, "KUBE-EXTERNAL-SERVICES", n, local, "-m addrtype --dst-type LOCAL",
+			  p->node_port);
+	for (const char *const *ip = p->external_ips; ip && *ip; ip++) {
+		snprintf(match, sizeof(match), "-d %s/32", *ip);
+		turn_away(&b->external, "KUBE-EXTERNAL-SERVICES", n, local, match, p->port);
+	}
 }
 
 static void without_endpoints(struct builder *b, const struct proxy_service_port *p, const struct port_names *n)
 {
-	char match[80];
-	snprintf(match, sizeof(match), "-d %s/32", p->cluster_ip);
-	reject(&b->filter_services, "KUBE-SERVICES", n, match, p->port);
-	if (p->node_port)
-		reject(&b->external, "KUBE-EXTERNAL-SERVICES", n, "-m addrtype --dst-type LOCAL", p->node_port);
-	for (const char *const *ip = p->external_ips; ip && *ip; ip++) {
-		snprintf(match, sizeof(match), "-d %s/32", *ip);
-		reject(&b->external, "KUBE-EXTERNAL-SERVICES", n, match, p->port);
-	}
+	turn_away_inside(b, p, n, false);
+	turn_away_outside(b, p, n, false);
 }
 
 static void with_endpoints(struct builder *b, const struct proxy_service_port *p, const struct port_names *n)
@@ -230,12 +247,18 @@ static void with_endpoints(struct builder *b, const struct proxy_service_port *p
 	for (size_t i = 0; i < p->n_endpoints; i++)
 		endpoint_chain(b, p, n, &p->endpoints[i]);
 	cluster_chain(b, p, n);
-	bool local = p->internal_local && count_local(p);
-	buf_addf(&b->services,
-		 "-A KUBE-SERVICES -m comment --comment \"%s cluster IP\" -m %s -p %s -d %s/32 --dport %u -j %s\n",
-		 n->id, n->proto, n->proto, p->cluster_ip, p->port, local ? n->svl : n->svc);
+	bool none_here = count_local(p) == 0;
+	if (p->internal_local && none_here)
+		turn_away_inside(b, p, n, true);
+	else
+		buf_addf(
+			&b->services,
+			"-A KUBE-SERVICES -m comment --comment \"%s cluster IP\" -m %s -p %s -d %s/32 --dport %u -j %s\n",
+			n->id, n->proto, n->proto, p->cluster_ip, p->port, p->internal_local ? n->svl : n->svc);
 	if (!has_external(p))
 		return;
+	if (p->external_local && none_here)
+		turn_away_outside(b, p, n, true);
 	external_chain(b, p, n);
 	if (p->node_port)
 		buf_addf(&b->nodeports, "-A KUBE-NODEPORTS -m comment --comment \"%s\" -m %s -p %s --dport %u -j %s\n",
