@@ -402,6 +402,15 @@ static int stop_for_delete(struct oci_state *st, bool force, struct err *err)
 	return wait_gone(&st->init, 10000, err);
 }
 
+/* A shim whose container ended writes its last words into the folder: they must not appear while it is being removed. */
+static int wait_shim(const char *root, const char *id, struct err *err)
+{
+	struct proc_id shim;
+	if (oci_shim_read(root, id, &shim, NULL) < 0 || shim.pid == getpid())
+		return 0;
+	return wait_gone(&shim, 10000, err);
+}
+
 int container_finish(struct container *c, struct err *err)
 {
 	_cleanup_free_ char *dir = xasprintf("%s/%s", c->global->root, c->state.id);
@@ -430,7 +439,7 @@ int container_delete(const struct runtime_global *g, const char *id, bool force,
 	/* nothing was recorded, so nothing was made; a damaged state is cleaned by its folder alone */
 	if ((r == -ENOENT || r == -EPROTO) && force)
 		return rm_rf(dir, err);
-	if (r < 0 || (r = stop_for_delete(&st, force, err)) < 0)
+	if (r < 0 || (r = stop_for_delete(&st, force, err)) < 0 || (r = wait_shim(g->root, id, err)) < 0)
 		return r;
 	if (!str_empty(st.cgroup)) {
 		struct cgroup_fs fs;

@@ -9,6 +9,13 @@ if [ -z "${MINI_TEST_HOST:-}" ]; then
 		echo "ok 1 - $(basename "$0") # SKIP cluster tests need root"
 		exit 0
 	fi
+	# Debian's own client, unpacked beside the build, where the machine has none. There is no network further down.
+	if ! command -v kubectl >/dev/null; then
+		debs=$(realpath -m "$(dirname "$0")/../../build/kubectl")
+		[ -x "$debs/usr/bin/kubectl" ] || (mkdir -p "$debs" && cd "$debs" && apt-get download kubernetes-client &&
+			dpkg -x kubernetes-client_*.deb .) >/dev/null 2>&1
+		PATH=$PATH:$debs/usr/bin
+	fi
 	export MINI_TEST_HOST=1
 	exec unshare --mount --net --pid --fork --kill-child --mount-proc bash "$0" "$@"
 fi
@@ -16,7 +23,9 @@ fi
 cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit 1
 TOP=$PWD
 B=${B:-build}
-MINID=$TOP/$B/minid MINICTL=$TOP/$B/minictl MINIRUN=$TOP/$B/minirun
+[[ $B = /* ]] || B=$TOP/$B
+MINID=$B/minid MINICTL=${MINICTL:-$B/minictl} MINIRUN=$B/minirun
+KUBECTL=${KUBECTL:-kubectl}
 export MINICTL
 ip link set lo up
 # What is mounted in here stays in here, and a fresh /run holds what tools leave (xtables.lock).
@@ -33,11 +42,13 @@ not_ok() {
 	echo "not ok $TAP_N - $*"
 }
 skip_test() { TAP_N=$((TAP_N + 1)); echo "ok $TAP_N - $1 # SKIP $2"; }
+# A program that hangs is a failed test, not a suite that stands still.
+limited() { if [ "$(type -t "$1")" = file ]; then timeout --kill-after=5 "${LIMIT:-40}" "$@"; else "$@"; fi; }
 # check NAME COMMAND...: passes when the command succeeds; its output is shown when not.
 check() {
 	local name=$1 out
 	shift
-	if out=$("$@" 2>&1); then ok "$name"; else
+	if out=$(limited "$@" 2>&1); then ok "$name"; else
 		not_ok "$name"
 		echo "# command: $*"
 		echo "$out" | sed 's/^/# /' | tail -n 25
@@ -47,7 +58,7 @@ check() {
 expect() {
 	local name=$1 pattern=$2 out
 	shift 2
-	out=$("$@" 2>&1)
+	out=$(limited "$@" 2>&1)
 	if grep -qE -- "$pattern" <<<"$out"; then ok "$name"; else
 		not_ok "$name"
 		echo "# wanted: $pattern"
@@ -59,7 +70,7 @@ expect() {
 fails() {
 	local name=$1 pattern=$2 out
 	shift 2
-	if out=$("$@" 2>&1); then
+	if out=$(limited "$@" 2>&1); then
 		not_ok "$name: it succeeded"
 		echo "$out" | sed 's/^/# /' | head -n 10
 	elif grep -qE -- "$pattern" <<<"$out"; then ok "$name"; else
@@ -69,7 +80,37 @@ fails() {
 	fi
 }
 
-k() { "$MINICTL" "$@"; }
+k() { "$KUBECTL" "$@"; }
+need_kubectl() { command -v "$KUBECTL" >/dev/null || { skip_test "$(basename "$0")" "no kubectl here"; exit 0; }; }
+# is NAME WANTED GOT
+is() {
+	if [ "$2" = "$3" ]; then ok "$1"; else
+		not_ok "$1"
+		echo "# wanted: $2"
+		echo "# got: $3"
+	fi
+}
+# see SECONDS PATTERN COMMAND...: run a command that goes on printing (get -w, logs -f) until a line matches.
+see() {
+	local seconds=$1 pattern=$2 line pid fd rc=1
+	shift 2
+	exec {fd}< <(exec timeout "$seconds" "$@" 2>&1)
+	pid=$!
+	while IFS= read -r line <&"$fd"; do
+		if [[ $line =~ $pattern ]]; then
+			rc=0
+			break
+		fi
+		echo "$line"
+	done
+	kill "$pid" 2>/dev/null
+	exec {fd}<&-
+	return $rc
+}
+# field RESOURCE JSONPATH: one field of an object, or of a list's items.
+field() { k get "$1" ${3:+-n "$3"} -o "jsonpath=$2"; }
+# becomes SECONDS PATTERN RESOURCE JSONPATH: watch an object until the field matches.
+becomes() { see "$1" "$2" "$KUBECTL" get "$3" -w -o "jsonpath=$4{\"\\n\"}"; }
 # eventually SECONDS COMMAND...: true once the command is. For states that no watch announces; prefer `k wait` and `k get -w`.
 eventually() {
 	local end=$((SECONDS + $1))

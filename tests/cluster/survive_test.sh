@@ -1,0 +1,191 @@
+#!/bin/bash
+# It must survive: kill -9 of minid, of containers and of pauses, memory limits, crash loops, missing images, a full disk.
+. "$(dirname "$0")/lib.sh"
+need_kubectl
+
+pods_now() { # name, uid, container id, restarts: one pod a line
+	k get pods -l app=web -o 'jsonpath={range .items[*]}{.metadata.name} {.metadata.uid} {.status.containerStatuses[0].containerID} {.status.containerStatuses[0].restartCount}{"\n"}{end}' | sort
+}
+# The processes inside a pod's containers, from the runtime's own state.
+container_pid() { "$MINIRUN" --root "$DIR/run/containers" state "$1" | grep -o '"pid": *[0-9]*' | grep -o '[0-9]*'; }
+containers_of() { ls "$DIR/run/containers" | grep "^$(field "pod/$1" '{.metadata.uid}')_$2"; }
+pids_now() { for c in $(ls "$DIR/run/containers"); do echo "$c $(container_pid "$c")"; done | sort; }
+pod() { # NAME COMMAND [MORE-OF-THE-CONTAINER] [MORE-OF-THE-SPEC]; the command as `command: [...]`
+	k apply -f - >/dev/null <<YAML
+apiVersion: v1
+kind: Pod
+metadata: {name: $1, labels: {app: $1}}
+spec: {terminationGracePeriodSeconds: 1, ${4:+$4,} containers: [{name: main, image: "mini/demo:1", ${3:+$3,} $2}]}
+YAML
+}
+reasons() { k get events --field-selector "involvedObject.name=$1" -o 'jsonpath={range .items[*]}{.reason}: {.message}{"\n"}{end}'; }
+
+kill_minid() {
+	local pid
+	pid=$(minid_pid)
+	kill -9 "$pid"
+	while kill -0 "$pid" 2>/dev/null; do :; done # it is a zombie at most: its files and locks are let go
+}
+
+start_demo || { not_ok "start"; exit 1; }
+demo_image
+k apply -f manifests/demo/web.yaml >/dev/null
+check "three pods" k rollout status deployment/web --timeout=20s
+ip=$(field service/web '{.spec.clusterIP}')
+
+# ---- kill -9 of minid under a load of writes ----
+# Writers note what was acknowledged (201) and what may or may not be there (no answer).
+CERT=$WORK/cert.pem
+k config view --raw -o 'jsonpath={.users[0].user.client-certificate-data}' | base64 -d >"$CERT"
+k config view --raw -o 'jsonpath={.users[0].user.client-key-data}' | base64 -d >>"$CERT"
+writer() {
+	local id=$1 i=0 code
+	while [ -e "$WORK/write" ]; do
+		i=$((i + 1))
+		code=$(curl -sk --max-time 3 -o /dev/null -w '%{http_code}' -E "$CERT" -H 'Content-Type: application/json' \
+			https://127.0.0.1:6443/api/v1/namespaces/default/configmaps \
+			-d "{\"metadata\":{\"name\":\"w$id-$i\",\"labels\":{\"w\":\"$id\"}},\"data\":{\"v\":\"$i\"}}")
+		[ "$code" = 201 ] && echo "w$id-$i" >>"$WORK/acked.$id"
+		[ "$code" = 000 ] && busybox usleep 10000
+	done
+}
+before=$(pods_now) pids=$(pids_now)
+touch "$WORK/write"
+for w in 1 2 3; do writer $w & done
+bad=0
+for us in 50000 150000 300000 500000 20000 700000; do
+	busybox usleep $us
+	kill_minid
+	start_demo || bad=1
+done
+busybox usleep 200000
+rm "$WORK/write"
+wait
+[ $bad = 0 ] && ok "killed and started six times" || not_ok "killed and started six times"
+sort "$WORK"/acked.* >"$WORK/acked"
+k get configmaps -l w -o 'jsonpath={range .items[*]}{.metadata.name}{"\n"}{end}' | sort >"$WORK/there"
+[ "$(wc -l <"$WORK/acked")" -gt 50 ] && ok "writes were acknowledged: $(wc -l <"$WORK/acked")" || not_ok "only $(wc -l <"$WORK/acked") writes"
+is "every acknowledged write is there" "" "$(comm -23 "$WORK/acked" "$WORK/there")"
+is "none is there twice" "" "$(uniq -d "$WORK/there")"
+# unacknowledged ones: at most the one each writer had under way at each kill
+[ "$(comm -13 "$WORK/acked" "$WORK/there" | wc -l)" -le 18 ] && ok "nothing appeared from nowhere" || not_ok "nothing appeared from nowhere"
+check "the deployment is as it was" k rollout status deployment/web --timeout=20s
+is "the same pods, the same containers, no restart" "$before" "$(pods_now)"
+is "the same processes" "$pids" "$(pids_now)"
+is "one set of rules" 1 "$(iptables-save -t nat | grep -c -- '-A PREROUTING .*-j KUBE-SERVICES')"
+expect "the service answers" '^web-' curl -sS --max-time 5 "http://$ip/"
+k delete configmaps -l w >/dev/null
+
+# kill -9 while pods come and go
+k scale deployment/web --replicas=6 >/dev/null
+busybox usleep 60000
+kill_minid
+check "start" start_demo
+check "what was scaled up is there" k rollout status deployment/web --timeout=30s
+is "exactly six" 6 "$(pods_now | wc -l)"
+k scale deployment/web --replicas=3 >/dev/null
+busybox usleep 60000
+kill_minid
+check "start" start_demo
+three() { [ "$(pods_now | wc -l)" = 3 ] && [ "$(ls "$DIR/run/containers" | wc -l)" = 6 ]; }
+check "what was scaled down is gone, containers too" eventually 30 three
+
+# ---- a container's process is killed ----
+pod dies 'command: [sleep, "1000"]'
+check "a pod" k wait --for=condition=Ready pod/dies --timeout=10s
+kill -9 "$(container_pid "$(containers_of dies main)")"
+check "its process is killed: started again" becomes 10 '^1 true' pod/dies '{.status.containerStatuses[0].restartCount} {.status.containerStatuses[0].ready}'
+expect "lastState tells" '^137 Error$' field pod/dies '{.status.containerStatuses[0].lastState.terminated.exitCode} {.status.containerStatuses[0].lastState.terminated.reason}'
+begin=$SECONDS
+kill -9 "$(container_pid "$(containers_of dies main)")"
+check "again: backoff" becomes 10 'CrashLoopBackOff' pod/dies '{.status.containerStatuses[0].state.waiting.reason}'
+check "then started again" becomes 25 '^2 true' pod/dies '{.status.containerStatuses[0].restartCount} {.status.containerStatuses[0].ready}'
+waited=$((SECONDS - begin))
+[ $waited -ge 8 ] && [ $waited -le 14 ] && ok "after ten seconds" || not_ok "after ten seconds: $waited"
+uid=$(field pod/dies '{.metadata.uid}') pod_ip=$(field pod/dies '{.status.podIP}')
+kill -9 "$(container_pid "$(containers_of dies POD)")"
+check "its pause is killed: the sandbox is rebuilt" becomes 40 '^3 true' pod/dies '{.status.containerStatuses[0].restartCount} {.status.containerStatuses[0].ready}'
+is "it is the same pod" "$uid" "$(field pod/dies '{.metadata.uid}')"
+expect "an event says so" 'SandboxChanged: Pod sandbox changed' reasons dies
+is "with one sandbox" 1 "$(containers_of dies POD | wc -l)"
+
+# ---- limits, loops, images: all at once ----
+pod hungry 'command: [sh, -c, "x=a; while :; do x=$x$x; done"]' "resources: {limits: {memory: 16Mi}}" "restartPolicy: Never"
+pod loops 'command: [sh, -c, "exit 3"]'
+k run lost --image=mini/none:1 --restart=Never >/dev/null
+k run never --image=mini/none:1 --image-pull-policy=Never >/dev/null
+k run badname --image=UPPER/case >/dev/null
+pod nocmd "command: [/no/such/program]" "" "restartPolicy: Never"
+check "over its memory limit: OOMKilled" becomes 15 '^OOMKilled 137' pod/hungry '{.status.containerStatuses[0].state.terminated.reason} {.status.containerStatuses[0].state.terminated.exitCode}'
+is "and the pod has failed" Failed "$(field pod/hungry '{.status.phase}')"
+check "a crash loop: CrashLoopBackOff" becomes 20 '^CrashLoopBackOff 3' pod/loops '{.status.containerStatuses[0].state.waiting.reason} {.status.containerStatuses[0].lastState.terminated.exitCode}'
+expect "an event says so" 'BackOff: Back-off restarting failed container main in pod loops_default' reasons loops
+expect "and the table" 'loops +0/1 +(CrashLoopBackOff|Error)' k get pods
+expect "a missing image: ErrImagePull, with an event that says why" 'Failed: .*mini/none:1' reasons lost
+check "then ImagePullBackOff" becomes 25 '^ImagePullBackOff' pod/lost '{.status.containerStatuses[0].state.waiting.reason}'
+expect "with an event" 'BackOff: Back-off pulling image "mini/none:1"' reasons lost
+expect "and before that ErrImagePull" 'Failed: Error: ErrImagePull' reasons lost
+expect "an image that must not be pulled" 'ErrImageNeverPull' field pod/never '{.status.containerStatuses[0].state.waiting.reason}'
+expect "a name that is not one" 'InvalidImageName' field pod/badname '{.status.containerStatuses[0].state.waiting.reason}'
+check "a program that is not there" becomes 10 '^(StartError|ContainerCannotRun) (128|127)' pod/nocmd '{.status.containerStatuses[0].state.terminated.reason} {.status.containerStatuses[0].state.terminated.exitCode}'
+k delete pod --all --grace-period=0 --force >/dev/null 2>&1
+check "three pods again" k rollout status deployment/web --timeout=20s
+
+# ---- a rolling update under load ----
+k patch deployment/web -p '{"spec":{"strategy":{"rollingUpdate":{"maxUnavailable":0,"maxSurge":1}}}}' >/dev/null
+touch "$WORK/ask"
+client() {
+	local n=0
+	while [ -e "$WORK/ask" ]; do
+		n=$((n + 1))
+		curl -sS --max-time 5 "http://$ip/" 2>&1 | grep -q '^web-' || echo "request $n" >>"$WORK/lost.$1"
+	done
+	echo $n >"$WORK/asked.$1"
+}
+for c in 1 2; do client $c & done
+for i in 1 2; do
+	k rollout restart deployment/web >/dev/null
+	k rollout status deployment/web --timeout=60s >/dev/null || not_ok "rollout $i"
+done
+rm "$WORK/ask"
+wait
+asked=$(cat "$WORK"/asked.* | paste -sd+ | bc 2>/dev/null || awk '{ n += $1 } END { print n }' "$WORK"/asked.*)
+is "two rollouts under load: of $asked requests none is lost" "" "$(cat "$WORK"/lost.* 2>/dev/null | head -5)"
+check "stop" stop_demo
+check "nothing is left" no_leftovers
+
+# ---- a full disk ----
+mkdir -p "$WORK/small"
+mount -t tmpfs -o size=24m tmpfs "$WORK/small"
+S=$WORK/small/mini
+full() { head -c 64m /dev/zero >"$WORK/small/ballast" 2>/dev/null; }
+full
+fails "no space at all: one line that says so" '[Nn]o space' "$MINID" demo --dir "$S" --detach
+rm "$WORK/small/ballast"
+rm -rf "$S"
+export KUBECONFIG=$S/admin.kubeconfig
+"$MINID" demo --dir "$S" >"$WORK/small.out" 2>&1 &
+pid=$!
+check "a small disk" see 10 'is ready' tail -n +1 -F "$WORK/small.out"
+k create configmap before --from-literal=a=b >/dev/null
+full
+head -c 700k /dev/zero | tr '\0' x >"$WORK/big"
+for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16; do k create configmap "big$i" --from-file="$WORK/big" >>"$WORK/big.out" 2>&1 || break; done
+expect "full while it runs: the client is told" 'Error|refused|EOF' cat "$WORK/big.out"
+acked=$(grep -c created "$WORK/big.out")
+if kill -0 $pid 2>/dev/null && k get --raw /version --request-timeout=2s >/dev/null 2>&1; then
+	ok "it serves on, or it has ended with a clear line"
+	kill -TERM $pid
+	wait $pid
+else
+	wait $pid
+	[ $? != 0 ] && grep -qi 'no space' "$WORK/small.out" && ok "it serves on, or it has ended with a clear line" ||
+		{ not_ok "it serves on, or it has ended with a clear line"; tail -5 "$WORK/small.out" | sed 's/^/# /'; }
+fi
+rm -f "$WORK/small/ballast"
+check "with room again it starts" "$MINID" demo --dir "$S" --detach
+check "what was written is there" k get configmap before
+is "every acknowledged one" "$acked" "$(k get configmaps -o name | grep -c /big)"
+check "stop" "$MINID" stop --dir "$S"
+check "nothing is left" no_leftovers
+umount "$WORK/small"
