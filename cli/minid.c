@@ -57,6 +57,15 @@ static void raise_limits(void)
 	}
 }
 
+/* `su` leaves root without the folders where modprobe and iptables-restore are. */
+static void complete_path(void)
+{
+	const char *path = getenv("PATH");
+	_cleanup_free_ char *whole = xasprintf("%s:/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin",
+					       str_empty(path) ? "/usr/local/bin" : path);
+	setenv("PATH", whole, 1);
+}
+
 /* The child goes on; the parent waits for its word ("r" when it is ready, else what went wrong) and ends with its fate. */
 static int detach(const struct options *o, int *ret_report, struct err *err)
 {
@@ -160,6 +169,7 @@ int main(int argc, char **argv)
 	if (o.verbose)
 		log_set_level(LOG_DEBUG);
 	raise_limits();
+	complete_path();
 	if (streq(verb, "stop"))
 		return lock_stop(o.dir, &err) < 0 ? fail(&err) : 0;
 	for (size_t i = 0; i < ARRAY_LEN(roles); i++)
