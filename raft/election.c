@@ -11,27 +11,34 @@ unsigned raft__random_timeout(struct raft *r)
 	return r->config.election_ticks + (unsigned)((x >> 33) % r->config.election_ticks);
 }
 
+static bool is_active(const struct raft *r, const struct raft_progress *p, uint64_t arg)
+{
+	(void)arg;
+	return p->id == r->config.id || p->recent_active;
+}
+
 bool raft__quorum_active(struct raft *r)
 {
-	size_t active = 0;
-	for (size_t i = 0; i < r->n_members; i++)
-		if (raft__is_voter(&r->members[i]) && (r->members[i].id == r->config.id || r->members[i].recent_active))
-			active++;
-	return active > raft__n_voters(r) / 2;
+	return raft__quorum(r, is_active, 0);
+}
+
+static bool has_granted(const struct raft *r, const struct raft_progress *p, uint64_t arg)
+{
+	(void)r, (void)arg;
+	return p->vote > 0;
+}
+
+static bool may_grant(const struct raft *r, const struct raft_progress *p, uint64_t arg)
+{
+	(void)r, (void)arg;
+	return p->vote >= 0;
 }
 
 static int tally(struct raft *r) /* 1 won, -1 lost, 0 open */
 {
-	size_t yes = 0, no = 0, voters = raft__n_voters(r);
-	for (size_t i = 0; i < r->n_members; i++) {
-		if (!raft__is_voter(&r->members[i]))
-			continue;
-		yes += r->members[i].vote > 0;
-		no += r->members[i].vote < 0;
-	}
-	if (yes > voters / 2)
+	if (raft__quorum(r, has_granted, 0))
 		return 1;
-	return voters - no <= voters / 2 ? -1 : 0;
+	return raft__quorum(r, may_grant, 0) ? 0 : -1;
 }
 
 static void count_votes(struct raft *r)
@@ -49,9 +56,11 @@ static void count_votes(struct raft *r)
  * earlier; and the sole voter's own entries count only once they are durable, after this term. */
 void raft__campaign(struct raft *r, bool pre, bool transfer)
 {
-	struct raft_progress *self = raft__self(r);
-	if (!self || self->role != RAFT_VOTER)
+	if (!raft__may_lead(r)) {
+		r->leader = RAFT_NONE; /* not heard of for so long */
+		r->election_elapsed = 0;
 		return;
+	}
 	r->election_elapsed = 0;
 	r->timeout = raft__random_timeout(r);
 	r->leader = RAFT_NONE;
@@ -70,7 +79,7 @@ void raft__campaign(struct raft *r, bool pre, bool transfer)
 	}
 	for (size_t i = 0; i < r->n_members; i++) {
 		struct raft_progress *p = &r->members[i];
-		if (p->id == r->config.id || !raft__is_voter(p))
+		if (p->id == r->config.id || (!p->voter && !p->old_voter))
 			continue;
 		struct raft_msg *m = raft__send(r, pre ? RAFT_MSG_PRE_VOTE : RAFT_MSG_VOTE, p->id);
 		m->term = pre ? r->term + 1 : r->term;
@@ -83,6 +92,8 @@ void raft__campaign(struct raft *r, bool pre, bool transfer)
 
 static bool up_to_date(const struct raft *r, const struct raft_msg *m)
 {
+	if (RAFT_HAS_BUG(VOTE_BY_LENGTH))
+		return m->index >= r->log.last;
 	return m->log_term > r->log.last_term || (m->log_term == r->log.last_term && m->index >= r->log.last);
 }
 
@@ -90,13 +101,14 @@ static bool up_to_date(const struct raft *r, const struct raft_msg *m)
 void raft__step_vote(struct raft *r, const struct raft_msg *m)
 {
 	bool pre = m->type == RAFT_MSG_PRE_VOTE;
-	bool free_vote = r->vote == m->from || (r->vote == RAFT_NONE && r->leader == RAFT_NONE);
+	bool free_vote =
+		RAFT_HAS_BUG(VOTE_TWICE) || r->vote == m->from || (r->vote == RAFT_NONE && r->leader == RAFT_NONE);
 	bool grant = up_to_date(r, m) && (pre ? m->term > r->term || free_vote : free_vote);
 	struct raft_msg *a = raft__send(r, pre ? RAFT_MSG_PRE_VOTE_RESP : RAFT_MSG_VOTE_RESP, m->from);
 	/* a granted pre-vote speaks of the future term, a refusal of what this server knows */
 	a->term = grant ? m->term : r->term;
 	a->reject = !grant;
-	a->after_sync = a->after_sync || !pre;
+	a->after_sync = (a->after_sync || !pre) && !RAFT_HAS_BUG(VOTE_BEFORE_SYNC);
 	if (grant && !pre) {
 		r->election_elapsed = 0;
 		r->vote = m->from;

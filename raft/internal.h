@@ -2,6 +2,7 @@
 #ifndef MINI_RAFT_INTERNAL_H
 #define MINI_RAFT_INTERNAL_H
 
+#include "raft/bugs.h"
 #include "raft/raft.h"
 
 /* For bugs only. abort() is all a pure library may do. */
@@ -36,25 +37,32 @@ void raft_log__truncate(struct raft_log *l, uint64_t from); /* drops from..last 
 int raft_log__slice(const struct raft_log *l, uint64_t lo, uint64_t hi, size_t max_bytes, struct raft_entry *ret,
 		    size_t max);
 void raft_log__trim(struct raft_log *l, uint64_t upto); /* frees memory of durable entries <= upto */
+void raft_log__bury(struct raft_log *l, const void *p); /* a ready may still point at it */
 void raft_log__exhume(struct raft_log *l);              /* no ready is outstanding: free what was buried */
 void raft_log__restart(struct raft_log *l, uint64_t index, uint64_t term);
 
 /* ---- progress.c: how far the leader knows each member to be ---- */
-enum raft_progress_state { RAFT_PROBE, RAFT_REPLICATE, RAFT_SNAPSHOT };
 #define RAFT_INFLIGHT_MAX 256
 
 struct raft_progress {
 	uint64_t id;
 	enum raft_role role;
+	bool voter, old_voter; /* counts in the new and, while joint, in the old majority */
+	bool leaving;          /* leader: no longer a member; still told of that */
 	enum raft_progress_state state;
 	uint64_t match, next;
-	uint64_t sent_commit;      /* the commit index last told */
-	bool want_append;          /* send one even if empty */
-	bool paused;               /* PROBE: one is under way; until an answer or the next heartbeat */
-	bool recent_active;        /* heard of in this check-quorum round */
-	int vote;                  /* campaign: 0 unknown, 1 granted, -1 refused */
-	uint64_t read_ack;         /* highest read context acknowledged */
-	uint64_t pending_snapshot; /* SNAPSHOT: the index it holds */
+	uint64_t sent_commit; /* the commit index last told */
+	bool want_append;     /* send one even if empty */
+	bool paused;          /* PROBE: one is under way; until an answer or the next heartbeat */
+	bool recent_active;   /* heard of in this check-quorum round */
+	int vote;             /* campaign: 0 unknown, 1 granted, -1 refused */
+	uint64_t read_ack;    /* highest read context acknowledged */
+	/* SNAPSHOT: what it has of which one; asked: a piece is wanted from the driver or under way to the peer */
+	uint64_t snap_id, snap_index, snap_offset;
+	bool snap_asked, snap_sent, snap_last;
+	unsigned snap_quiet; /* heartbeats answered since a piece was sent */
+	/* the forwarded proposals taken in this term: the highest id, and which of the 64 up to it */
+	uint64_t forward_high, forward_seen;
 	/* what was sent and not yet acknowledged: a ring of (last index, bytes) */
 	struct {
 		uint64_t index;
@@ -75,6 +83,17 @@ void raft_progress__rejected(struct raft_progress *p, uint64_t rejected, uint64_
 /* ---- the core ---- */
 struct raft_waiting_read {
 	uint64_t id, from, index, context; /* from: the member that asked */
+	uint64_t nonce;                    /* of its life */
+};
+
+struct raft_conf_at {
+	uint64_t index;
+	struct raft_membership membership;
+};
+
+struct raft_queued {
+	struct raft_msg msg;
+	void *own; /* what its pointers lead to */
 };
 
 struct raft {
@@ -83,18 +102,30 @@ struct raft {
 	struct raft_hard_state durable; /* what the driver has on disk (commit: as last handed out) */
 	uint64_t term, vote, leader;
 	enum raft_state state;
-	struct raft_progress *members;
+	struct raft_progress *members; /* made from the last of confs; a leader's has those that are leaving too */
 	size_t n_members;
+	/* confs[0] is as of `applied` or before, the others stand in the log after it; the last one is in force */
+	struct raft_conf_at *confs;
+	size_t n_confs, cap_confs;
 	unsigned election_elapsed, heartbeat_elapsed, timeout;
 	uint64_t rng;
+	uint64_t nonce; /* of this life: answers to an earlier one are not mistaken for this one's */
+	uint64_t transferee;
+	unsigned transfer_elapsed;
+	struct raft_partial incoming; /* the snapshot that is being received; id 0 and index 0: none */
+	bool installing;              /* it is complete and with the driver */
 
-	struct raft_msg *msgs; /* waiting for the next ready */
+	struct raft_queued *msgs; /* waiting for the next ready */
 	size_t n_msgs, cap_msgs;
 	struct raft_read *reads;
 	size_t n_reads, cap_reads;
 	struct raft_waiting_read *waiting; /* leader: by context; context 0 = no entry of this term committed yet */
 	size_t n_waiting, cap_waiting;
 	uint64_t read_context;
+	struct raft_chunk *chunks;
+	size_t n_chunks, cap_chunks;
+	struct raft_fate *fates;
+	size_t n_fates, cap_fates;
 
 	/* the ready that is out */
 	bool out;
@@ -102,7 +133,11 @@ struct raft {
 	struct raft_entry *out_entries, *out_committed, *out_sends;
 	struct raft_msg *out_msgs;
 	struct raft_read *out_reads;
-	size_t cap_out_entries, cap_out_committed, cap_out_sends, cap_out_msgs, cap_out_reads;
+	struct raft_chunk *out_chunks;
+	struct raft_fate *out_fates;
+	struct raft_chunk_wanted *out_wanted;
+	size_t cap_out_entries, cap_out_committed, cap_out_sends, cap_out_msgs, cap_out_reads, cap_out_chunks,
+		cap_out_fates, cap_out_wanted;
 	bool out_full; /* the last slice of committed entries was cut: there is more */
 	uint64_t told_leader;
 	enum raft_state told_state;
@@ -110,9 +145,12 @@ struct raft {
 
 struct raft_progress *raft__member(struct raft *r, uint64_t id);
 struct raft_progress *raft__self(struct raft *r);
-bool raft__is_voter(const struct raft_progress *p);
-size_t raft__n_voters(const struct raft *r);
 struct raft_msg *raft__send(struct raft *r, enum raft_msg_type type, uint64_t to);
+struct raft_msg *raft__send_owning(struct raft *r, enum raft_msg_type type, uint64_t to, void *own);
+/* To the log; a configuration takes effect, or ceases to. */
+void raft__append(struct raft *r, uint64_t term, enum raft_entry_type type, const void *data, size_t len);
+void raft__truncate(struct raft *r, uint64_t from);
+bool raft__committed_in_term(const struct raft *r); /* an entry of this term is committed */
 void raft__become_follower(struct raft *r, uint64_t term, uint64_t leader);
 void raft__become_leader(struct raft *r);
 bool raft__maybe_commit(struct raft *r);
@@ -126,9 +164,42 @@ bool raft__quorum_active(struct raft *r);
 unsigned raft__random_timeout(struct raft *r);
 
 /* read.c */
-void raft__read_request(struct raft *r, uint64_t from, uint64_t id);
+void raft__read_request(struct raft *r, uint64_t from, uint64_t id, uint64_t nonce);
 void raft__reads_acked(struct raft *r);
+void raft__step_read_resp(struct raft *r, const struct raft_msg *m);
 void raft__reads_committed(struct raft *r); /* an entry of this term is committed: reads that waited for it go */
+
+/* membership.c */
+const struct raft_conf_at *raft__conf(const struct raft *r);
+bool raft__conf_valid(const struct raft_membership *m);
+bool raft__joint(const struct raft *r);
+bool raft__quorum(const struct raft *r, bool (*yes)(const struct raft *r, const struct raft_progress *p, uint64_t arg),
+		  uint64_t arg);             /* a majority says yes; of both while joint */
+bool raft__may_lead(struct raft *r);         /* a full voter of the configuration in force */
+bool raft__sole_voter(const struct raft *r); /* and nobody else votes */
+void raft__conf_push(struct raft *r, uint64_t index, const struct raft_membership *m);
+void raft__conf_cut(struct raft *r, uint64_t from); /* the log's entries from there on are gone */
+void raft__conf_applied(struct raft *r);            /* forget those that `applied` has passed */
+void raft__conf_restart(struct raft *r, uint64_t index, const struct raft_membership *m);
+int raft__conf_load(struct raft *r);       /* at start, from the log */
+void raft__conf_members(struct raft *r);   /* make the members anew */
+void raft__conf_committed(struct raft *r); /* leader, commit moved: leave the joint configuration, or step down */
+void raft__conf_sweep(struct raft *r);     /* leader, each election timeout: members that left are let go */
+
+/* transfer.c */
+void raft__transfer_try(struct raft *r);
+void raft__transfer_tick(struct raft *r);
+
+/* forward.c */
+void raft__step_propose(struct raft *r, const struct raft_msg *m);
+void raft__step_propose_resp(struct raft *r, const struct raft_msg *m);
+
+/* snapshot.c */
+void raft__snapshot_begin(struct raft *r, struct raft_progress *p);
+void raft__snapshot_answered(struct raft *r, struct raft_progress *p); /* a heartbeat was */
+bool raft__snapshot_wanted(const struct raft *r, const struct raft_progress *p);
+void raft__step_snapshot(struct raft *r, const struct raft_msg *m);
+void raft__step_snapshot_resp(struct raft *r, const struct raft_msg *m);
 
 /* ready.c */
 bool raft__peer_has_work(const struct raft *r, const struct raft_progress *p);

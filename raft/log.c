@@ -103,7 +103,7 @@ void raft_log__append(struct raft_log *l, uint64_t term, enum raft_entry_type ty
 	l->last_term = term;
 }
 
-static void bury(struct raft_log *l, const void *data)
+void raft_log__bury(struct raft_log *l, const void *data)
 {
 	if (!data)
 		return;
@@ -124,7 +124,7 @@ void raft_log__truncate(struct raft_log *l, uint64_t from)
 	uint64_t term;
 	RAFT_MUST(raft_log__term(l, from - 1, &term) == 0);
 	while (l->n && l->offset + l->n - 1 >= from)
-		bury(l, l->entries[l->head + --l->n].data);
+		raft_log__bury(l, l->entries[l->head + --l->n].data);
 	if (l->offset > from)
 		l->offset = from;
 	l->last = from - 1;
@@ -167,7 +167,7 @@ void raft_log__trim(struct raft_log *l, uint64_t upto)
 	if (upto > l->stable)
 		upto = l->stable;
 	while (l->n && l->offset <= upto) {
-		bury(l, l->entries[l->head].data);
+		raft_log__bury(l, l->entries[l->head].data);
 		l->head++;
 		l->n--;
 		l->offset++;
@@ -179,7 +179,7 @@ void raft_log__trim(struct raft_log *l, uint64_t upto)
 void raft_log__restart(struct raft_log *l, uint64_t index, uint64_t term)
 {
 	while (l->n)
-		bury(l, l->entries[l->head + --l->n].data);
+		raft_log__bury(l, l->entries[l->head + --l->n].data);
 	l->head = 0;
 	l->base = l->last = l->stable = l->commit = l->applied = index;
 	l->base_term = l->last_term = term;

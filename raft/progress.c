@@ -16,18 +16,16 @@ void raft_progress__reset(struct raft_progress *p, uint64_t next)
 	p->paused = false;
 	p->recent_active = false;
 	p->read_ack = 0;
-	p->pending_snapshot = 0;
+	p->snap_id = p->snap_index = p->snap_offset = 0;
+	p->snap_asked = p->snap_sent = p->snap_last = false;
+	p->forward_high = p->forward_seen = 0;
 	clear_flight(p);
 }
 
 void raft_progress__become_probe(struct raft_progress *p)
 {
-	uint64_t from = p->match;
-	if (p->state == RAFT_SNAPSHOT && p->pending_snapshot > from)
-		from = p->pending_snapshot;
 	p->state = RAFT_PROBE;
-	p->next = from + 1;
-	p->pending_snapshot = 0;
+	p->next = p->match + 1;
 	p->paused = false;
 	p->want_append = true;
 	clear_flight(p);

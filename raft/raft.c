@@ -10,8 +10,13 @@
  *   APPEND_RESP     index: highest entry known to match; or reject, index: the refused one, reject_hint: try here
  *   VOTE, PRE_VOTE  index, log_term: the candidate's last entry; context 1: leadership transfer
  *   HEARTBEAT       commit (never beyond what the peer is known to hold), context: reads to confirm
- *   SNAPSHOT        index, log_term: the leader's log begins after these; the driver does the streaming
- *   READ_INDEX      context: the asker's id; its RESP has index
+ *   SNAPSHOT        index, log_term: what it holds; context: its id; a piece of it; the configuration as of index
+ *   SNAPSHOT_RESP   index, context: of which; offset: the receiver stands there; reject: and does not want the piece at
+ *                   reject_hint
+ *   READ_INDEX      context: the asker's id, hint_term: the asker's life; its RESP has index
+ *   PROPOSE         context: the asker's id, hint_term: the asker's life, one entry; its RESP has index and log_term, or
+ *                   reject
+ *   TIMEOUT_NOW     campaign
  */
 #include "raft/internal.h"
 
@@ -32,19 +37,6 @@ struct raft_progress *raft__self(struct raft *r)
 	return raft__member(r, r->config.id);
 }
 
-bool raft__is_voter(const struct raft_progress *p)
-{
-	return p->role != RAFT_LEARNER;
-}
-
-size_t raft__n_voters(const struct raft *r)
-{
-	size_t n = 0;
-	for (size_t i = 0; i < r->n_members; i++)
-		n += raft__is_voter(&r->members[i]);
-	return n;
-}
-
 int raft_new(const struct raft_config *config, struct raft **ret)
 {
 	if (config->id == RAFT_NONE || config->first_index == 0 || config->election_ticks == 0 ||
@@ -52,10 +44,6 @@ int raft_new(const struct raft_config *config, struct raft **ret)
 	    config->max_inflight_bytes == 0 || config->max_message_bytes == 0 ||
 	    config->applied + 1 < config->first_index)
 		return -EINVAL;
-	for (size_t i = 0; i < config->n_members; i++)
-		for (size_t k = 0; k < i; k++)
-			if (config->members[i].id == config->members[k].id || config->members[i].id == RAFT_NONE)
-				return -EINVAL;
 	struct raft *r = calloc(1, sizeof(*r));
 	if (!r)
 		return -ENOMEM;
@@ -68,17 +56,21 @@ int raft_new(const struct raft_config *config, struct raft **ret)
 	r->durable = config->hard_state;
 	r->term = config->hard_state.term;
 	r->vote = config->hard_state.vote;
+	if (r->log.last_term > r->term) { /* a torn write kept the entries, but not the term they came in */
+		r->term = r->log.last_term;
+		r->vote = RAFT_NONE;
+	}
+	r->nonce = config->seed * 0xd1342543de82ef95ull + 1;
+	r->incoming = config->partial;
 	r->rng = config->seed ^ (config->id * 0x9e3779b97f4a7c15ull);
 	if (!r->rng)
 		r->rng = 1;
-	r->n_members = config->n_members;
-	r->members = calloc(config->n_members ? config->n_members : 1, sizeof(*r->members));
-	RAFT_MUST(r->members);
-	for (size_t i = 0; i < r->n_members; i++) {
-		r->members[i].id = config->members[i].id;
-		r->members[i].role = config->members[i].role;
+	int rc = raft__conf_load(r);
+	if (rc) {
+		raft_free(r);
+		return rc;
 	}
-	r->config.members = NULL;
+	r->config.members = r->config.old_members = NULL;
 	r->state = RAFT_FOLLOWER;
 	r->timeout = raft__random_timeout(r);
 	*ret = r;
@@ -90,6 +82,16 @@ void raft_free(struct raft *r)
 	if (!r)
 		return;
 	raft_log__done(&r->log);
+	for (size_t i = 0; i < r->n_msgs; i++)
+		free(r->msgs[i].own);
+	for (size_t i = 0; i < r->n_chunks; i++)
+		free((void *)r->chunks[i].membership);
+	free(r->chunks);
+	free(r->fates);
+	free(r->confs);
+	free(r->out_chunks);
+	free(r->out_fates);
+	free(r->out_wanted);
 	free(r->members);
 	free(r->msgs);
 	free(r->reads);
@@ -106,14 +108,36 @@ void raft_free(struct raft *r)
 struct raft_msg *raft__send(struct raft *r, enum raft_msg_type type, uint64_t to)
 {
 	r->msgs = raft__grow(r->msgs, &r->cap_msgs, r->n_msgs + 1, sizeof(*r->msgs));
-	struct raft_msg *m = &r->msgs[r->n_msgs++];
-	memset(m, 0, sizeof(*m));
+	struct raft_queued *q = &r->msgs[r->n_msgs++];
+	memset(q, 0, sizeof(*q));
+	struct raft_msg *m = &q->msg;
 	m->type = type;
 	m->from = r->config.id;
 	m->to = to;
 	m->term = r->term;
 	m->after_sync = r->term != r->durable.term || r->vote != r->durable.vote;
 	return m;
+}
+
+struct raft_msg *raft__send_owning(struct raft *r, enum raft_msg_type type, uint64_t to, void *own)
+{
+	struct raft_msg *m = raft__send(r, type, to);
+	r->msgs[r->n_msgs - 1].own = own;
+	return m;
+}
+
+void raft__append(struct raft *r, uint64_t term, enum raft_entry_type type, const void *data, size_t len)
+{
+	raft_log__append(&r->log, term, type, data, len);
+	struct raft_membership m;
+	if (type == RAFT_ENTRY_CONFIG && raft_membership_decode(data, len, &m, NULL, NULL) == 0)
+		raft__conf_push(r, r->log.last, &m);
+}
+
+void raft__truncate(struct raft *r, uint64_t from)
+{
+	raft_log__truncate(&r->log, from);
+	raft__conf_cut(r, from);
 }
 
 void raft__become_follower(struct raft *r, uint64_t term, uint64_t leader)
@@ -127,10 +151,12 @@ void raft__become_follower(struct raft *r, uint64_t term, uint64_t leader)
 	r->election_elapsed = 0;
 	r->timeout = raft__random_timeout(r);
 	r->n_waiting = 0;
+	r->transferee = RAFT_NONE;
 }
 
 void raft__become_leader(struct raft *r)
 {
+	raft__conf_members(r); /* those that were leaving under an earlier leadership are gone */
 	r->state = RAFT_LEADER;
 	r->leader = r->config.id;
 	r->election_elapsed = r->heartbeat_elapsed = 0;
@@ -140,32 +166,39 @@ void raft__become_leader(struct raft *r)
 		raft_progress__reset(&r->members[i], r->log.last + 1);
 		r->members[i].recent_active = true;
 	}
-	raft__self(r)->match = r->log.stable;
+	raft__self(r)->match = RAFT_HAS_BUG(OWN_ACK_BEFORE_SYNC) ? r->log.last : r->log.stable;
 	/* entries of earlier terms commit only through one of this term (dissertation 3.6.2) */
 	raft_log__append(&r->log, r->term, RAFT_ENTRY_EMPTY, NULL, 0);
 }
 
-static int descending(const void *a, const void *b)
+static bool has_index(const struct raft *r, const struct raft_progress *p, uint64_t index)
 {
-	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-	return x < y ? 1 : x > y ? -1 : 0;
+	(void)r;
+	return p->match >= index;
+}
+
+/* The highest index that a majority (of both configurations, while joint) has made durable. */
+static uint64_t agreed_index(const struct raft *r)
+{
+	uint64_t best = 0;
+	for (size_t i = 0; i < r->n_members; i++) {
+		uint64_t match = r->members[i].match;
+		if (match > best && raft__quorum(r, has_index, match))
+			best = match;
+	}
+	return best;
 }
 
 bool raft__maybe_commit(struct raft *r)
 {
-	uint64_t match[32];
-	size_t n = 0, voters = raft__n_voters(r);
-	if (r->state != RAFT_LEADER || voters == 0 || voters > 32)
+	if (r->state != RAFT_LEADER)
 		return false;
-	for (size_t i = 0; i < r->n_members; i++)
-		if (raft__is_voter(&r->members[i]))
-			match[n++] = r->members[i].match;
-	qsort(match, n, sizeof(match[0]), descending);
-	uint64_t index = match[n / 2];
-	if (index <= r->log.commit || !raft_log__matches(&r->log, index, r->term))
+	uint64_t index = agreed_index(r);
+	if (index <= r->log.commit || (!raft_log__matches(&r->log, index, r->term) && !RAFT_HAS_BUG(COMMIT_OLD_TERM)))
 		return false;
 	r->log.commit = index;
 	raft__reads_committed(r);
+	raft__conf_committed(r);
 	return true;
 }
 
@@ -179,6 +212,8 @@ void raft__broadcast_heartbeat(struct raft *r)
 		struct raft_msg *m = raft__send(r, RAFT_MSG_HEARTBEAT, p->id);
 		m->commit = p->match < r->log.commit ? p->match : r->log.commit;
 		m->context = context;
+		if (RAFT_HAS_BUG(HEARTBEAT_COMMIT))
+			m->commit = r->log.commit;
 	}
 }
 
@@ -187,6 +222,7 @@ static void tick_leader(struct raft *r)
 	if (++r->election_elapsed >= r->config.election_ticks) {
 		r->election_elapsed = 0;
 		bool quorum = raft__quorum_active(r);
+		raft__conf_sweep(r);
 		for (size_t i = 0; i < r->n_members; i++)
 			r->members[i].recent_active = false;
 		if (r->config.check_quorum && !quorum) {
@@ -194,6 +230,7 @@ static void tick_leader(struct raft *r)
 			return;
 		}
 	}
+	raft__transfer_tick(r);
 	if (++r->heartbeat_elapsed >= r->config.heartbeat_ticks) {
 		r->heartbeat_elapsed = 0;
 		raft__broadcast_heartbeat(r);
@@ -212,11 +249,10 @@ void raft_tick(struct raft *r)
 
 int raft_campaign(struct raft *r)
 {
-	struct raft_progress *self = raft__self(r);
-	if (!self || self->role != RAFT_VOTER)
+	if (!raft__may_lead(r))
 		return -EINVAL;
 	if (r->state != RAFT_LEADER)
-		raft__campaign(r, r->config.pre_vote && raft__n_voters(r) > 1, false);
+		raft__campaign(r, r->config.pre_vote && !raft__sole_voter(r), false);
 	return 0;
 }
 
@@ -224,7 +260,7 @@ int raft_propose(struct raft *r, const void *data, size_t len, uint64_t *ret_ind
 {
 	if (r->state != RAFT_LEADER)
 		return -EAGAIN;
-	if (r->log.last - r->log.commit >= 1u << 16)
+	if (r->transferee || r->log.last - r->log.commit >= 1u << 16)
 		return -EBUSY;
 	raft_log__append(&r->log, r->term, RAFT_ENTRY_NORMAL, data, len);
 	*ret_index = r->log.last;
@@ -257,19 +293,20 @@ static void step_append(struct raft *r, const struct raft_msg *m)
 	for (size_t i = 0; i < m->n_entries; i++) {
 		const struct raft_entry *e = &m->entries[i];
 		if (e->index <= l->last) {
-			if (raft_log__matches(l, e->index, e->term))
+			if (raft_log__matches(l, e->index, e->term) &&
+			    !(RAFT_HAS_BUG(CUT_ALWAYS) && e->index > l->commit))
 				continue;
-			raft_log__truncate(l, e->index);
+			raft__truncate(r, e->index);
 		}
-		raft_log__append(l, e->term, e->type, e->data, e->len);
+		raft__append(r, e->term, e->type, e->data, e->len);
 	}
-	uint64_t last_new = m->index + m->n_entries;
+	uint64_t last_new = RAFT_HAS_BUG(COMMIT_BEYOND_CHECKED) ? l->last : m->index + m->n_entries;
 	uint64_t commit = m->commit < last_new ? m->commit : last_new;
 	if (commit > l->commit)
 		l->commit = commit;
 	a = raft__send(r, RAFT_MSG_APPEND_RESP, m->from);
-	a->index = last_new;
-	a->after_sync = true; /* it promises that the entries are durable */
+	a->index = m->index + m->n_entries;
+	a->after_sync = !RAFT_HAS_BUG(ACK_BEFORE_SYNC); /* it promises that the entries are durable */
 }
 
 static void step_append_resp(struct raft *r, const struct raft_msg *m)
@@ -285,10 +322,13 @@ static void step_append_resp(struct raft *r, const struct raft_msg *m)
 	bool moved = raft_progress__acked(p, m->index);
 	if (p->state == RAFT_PROBE)
 		raft_progress__become_replicate(p);
-	else if (p->state == RAFT_SNAPSHOT && p->match >= p->pending_snapshot)
+	else if (p->state == RAFT_SNAPSHOT && p->match >= r->log.base)
 		raft_progress__become_replicate(p);
-	if (moved)
-		raft__maybe_commit(r);
+	if (!moved)
+		return;
+	raft__maybe_commit(r);
+	if (r->state == RAFT_LEADER && r->transferee == m->from)
+		raft__transfer_try(r);
 }
 
 static void step_heartbeat_resp(struct raft *r, const struct raft_msg *m)
@@ -305,6 +345,8 @@ static void step_heartbeat_resp(struct raft *r, const struct raft_msg *m)
 			raft_progress__become_probe(p); /* it answers, yet nothing moves: the window was lost */
 		else
 			p->want_append = true;
+	} else if (p->state == RAFT_SNAPSHOT) {
+		raft__snapshot_answered(r, p);
 	}
 	if (m->context > p->read_ack) {
 		p->read_ack = m->context;
@@ -322,7 +364,13 @@ static void step_leader(struct raft *r, const struct raft_msg *m)
 		step_heartbeat_resp(r, m);
 		break;
 	case RAFT_MSG_READ_INDEX:
-		raft__read_request(r, m->from, m->context);
+		raft__read_request(r, m->from, m->context, m->hint_term);
+		break;
+	case RAFT_MSG_PROPOSE:
+		raft__step_propose(r, m);
+		break;
+	case RAFT_MSG_SNAPSHOT_RESP:
+		raft__step_snapshot_resp(r, m);
 		break;
 	default:
 		break;
@@ -340,8 +388,10 @@ static void step_follower(struct raft *r, const struct raft_msg *m)
 		r->election_elapsed = 0;
 		break;
 	case RAFT_MSG_READ_INDEX_RESP:
-		r->reads = raft__grow(r->reads, &r->cap_reads, r->n_reads + 1, sizeof(*r->reads));
-		r->reads[r->n_reads++] = (struct raft_read){.id = m->context, .index = m->index};
+		raft__step_read_resp(r, m);
+		return;
+	case RAFT_MSG_PROPOSE_RESP:
+		raft__step_propose_resp(r, m);
 		return;
 	case RAFT_MSG_TIMEOUT_NOW:
 		raft__campaign(r, false, true);
@@ -351,6 +401,8 @@ static void step_follower(struct raft *r, const struct raft_msg *m)
 	}
 	if (m->type == RAFT_MSG_APPEND) {
 		step_append(r, m);
+	} else if (m->type == RAFT_MSG_SNAPSHOT) {
+		raft__step_snapshot(r, m);
 	} else if (m->type == RAFT_MSG_HEARTBEAT) {
 		uint64_t commit = m->commit < r->log.last ? m->commit : r->log.last;
 		if (commit > r->log.commit)
@@ -380,22 +432,38 @@ static bool step_term(struct raft *r, const struct raft_msg *m)
 	}
 	if (m->term < r->term) {
 		/* a leader of the past, or a candidate that was away, learns of the present */
-		if (m->type == RAFT_MSG_APPEND || m->type == RAFT_MSG_HEARTBEAT)
+		if (m->type == RAFT_MSG_APPEND || m->type == RAFT_MSG_HEARTBEAT || m->type == RAFT_MSG_SNAPSHOT)
 			raft__send(r, RAFT_MSG_HEARTBEAT_RESP, m->from);
-		else if (m->type == RAFT_MSG_PRE_VOTE)
+		else if (m->type == RAFT_MSG_PRE_VOTE && !RAFT_HAS_BUG(PREVOTE_TERM))
 			raft__send(r, RAFT_MSG_PRE_VOTE_RESP, m->from)->reject = true;
 		return false;
 	}
 	return true;
 }
 
+static int check(const struct raft_msg *m)
+{
+	if (m->type == RAFT_MSG_SNAPSHOT && (!m->membership || !raft__conf_valid(m->membership)))
+		return -EINVAL;
+	for (size_t i = 0; i < m->n_entries; i++) {
+		const struct raft_entry *e = &m->entries[i];
+		if ((m->type != RAFT_MSG_PROPOSE && e->index != m->index + 1 + i) || e->term > m->term)
+			return -EINVAL;
+		struct raft_membership conf;
+		int rc = e->type == RAFT_ENTRY_CONFIG ? raft_membership_decode(e->data, e->len, &conf, NULL, NULL) : 0;
+		if (rc)
+			return rc;
+	}
+	return 0;
+}
+
 int raft_step(struct raft *r, const struct raft_msg *m)
 {
 	if (m->to != r->config.id || m->from == r->config.id || m->from == RAFT_NONE)
 		return -EINVAL;
-	for (size_t i = 0; i < m->n_entries; i++)
-		if (m->entries[i].index != m->index + 1 + i || m->entries[i].term > m->term)
-			return -EINVAL;
+	int rc = check(m);
+	if (rc)
+		return rc;
 	if (!step_term(r, m))
 		return 0;
 	if (is_vote(m))
@@ -418,16 +486,6 @@ void raft_compact(struct raft *r, uint64_t index, uint64_t term)
 	r->log.base_term = term;
 }
 
-void raft_report_snapshot(struct raft *r, uint64_t peer, uint64_t index, bool ok)
-{
-	struct raft_progress *p = raft__member(r, peer);
-	if (r->state != RAFT_LEADER || !p || p->state != RAFT_SNAPSHOT)
-		return;
-	p->pending_snapshot = ok ? index : 0;
-	raft_progress__become_probe(p);
-	p->paused = !ok; /* after a failure the next heartbeat's answer opens the way again */
-}
-
 void raft_report_unreachable(struct raft *r, uint64_t peer)
 {
 	struct raft_progress *p = raft__member(r, peer);
@@ -435,29 +493,6 @@ void raft_report_unreachable(struct raft *r, uint64_t peer)
 		return;
 	raft_progress__become_probe(p);
 	p->paused = true;
-}
-
-int raft_restore(struct raft *r, uint64_t index, uint64_t term)
-{
-	if (r->out)
-		return -EBUSY;
-	if (index <= r->log.commit)
-		return -EALREADY;
-	if (raft_log__matches(&r->log, index, term)) {
-		/* the log is longer than the snapshot: it stays, and starts later */
-		r->log.commit = r->log.applied = index;
-		if (r->log.stable < index)
-			r->log.stable = index;
-		raft_compact(r, index, term);
-	} else {
-		raft_log__restart(&r->log, index, term);
-	}
-	if (r->leader != RAFT_NONE && r->state == RAFT_FOLLOWER) {
-		struct raft_msg *m = raft__send(r, RAFT_MSG_APPEND_RESP, r->leader);
-		m->index = index;
-		m->after_sync = true;
-	}
-	return 0;
 }
 
 void raft_get_status(const struct raft *r, struct raft_status *ret)
@@ -469,5 +504,7 @@ void raft_get_status(const struct raft *r, struct raft_status *ret)
 				    .applied = r->log.applied,
 				    .last_index = r->log.last,
 				    .leader = r->leader,
-				    .state = r->state};
+				    .state = r->state,
+				    .transferee = r->transferee,
+				    .joint = raft__joint(r)};
 }

@@ -4,7 +4,7 @@
 
 #include <errno.h>
 
-static bool committed_in_term(const struct raft *r)
+bool raft__committed_in_term(const struct raft *r)
 {
 	uint64_t term;
 	return raft_log__term(&r->log, r->log.commit, &term) == 0 && term == r->term;
@@ -20,21 +20,31 @@ static void answer(struct raft *r, const struct raft_waiting_read *w)
 	struct raft_msg *m = raft__send(r, RAFT_MSG_READ_INDEX_RESP, w->from);
 	m->index = w->index;
 	m->context = w->id;
+	m->hint_term = w->nonce;
+}
+
+/* What an earlier life of this server asked may have been answered since: it says nothing about now. */
+void raft__step_read_resp(struct raft *r, const struct raft_msg *m)
+{
+	if (m->hint_term != r->nonce)
+		return;
+	r->reads = raft__grow(r->reads, &r->cap_reads, r->n_reads + 1, sizeof(*r->reads));
+	r->reads[r->n_reads++] = (struct raft_read){.id = m->context, .index = m->index};
 }
 
 int raft_read_now(const struct raft *r, uint64_t *ret_index)
 {
-	if (r->state != RAFT_LEADER || raft__n_voters(r) != 1 || !committed_in_term(r))
+	if (r->state != RAFT_LEADER || !raft__sole_voter(r) || !raft__committed_in_term(r))
 		return -EAGAIN;
 	*ret_index = r->log.commit;
 	return 0;
 }
 
-void raft__read_request(struct raft *r, uint64_t from, uint64_t id)
+void raft__read_request(struct raft *r, uint64_t from, uint64_t id, uint64_t nonce)
 {
-	struct raft_waiting_read w = {.id = id, .from = from, .index = r->log.commit};
-	if (committed_in_term(r)) {
-		if (raft__n_voters(r) == 1) {
+	struct raft_waiting_read w = {.id = id, .from = from, .index = r->log.commit, .nonce = nonce};
+	if (raft__committed_in_term(r) || RAFT_HAS_BUG(READ_BEFORE_NOOP)) {
+		if (raft__sole_voter(r) || RAFT_HAS_BUG(READ_UNCONFIRMED)) {
 			answer(r, &w);
 			return;
 		}
@@ -48,7 +58,7 @@ void raft__read_request(struct raft *r, uint64_t from, uint64_t id)
 
 void raft__reads_committed(struct raft *r)
 {
-	if (!r->n_waiting || !committed_in_term(r))
+	if (!r->n_waiting || !raft__committed_in_term(r))
 		return;
 	bool any = false;
 	for (size_t i = 0; i < r->n_waiting; i++) {
@@ -62,10 +72,15 @@ void raft__reads_committed(struct raft *r)
 	}
 	if (!any)
 		return;
-	if (raft__n_voters(r) == 1)
+	if (raft__sole_voter(r))
 		raft__reads_acked(r);
 	else
 		raft__broadcast_heartbeat(r);
+}
+
+static bool has_acked(const struct raft *r, const struct raft_progress *p, uint64_t context)
+{
+	return p->id == r->config.id || p->read_ack >= context;
 }
 
 void raft__reads_acked(struct raft *r)
@@ -73,11 +88,7 @@ void raft__reads_acked(struct raft *r)
 	size_t left = 0;
 	for (size_t i = 0; i < r->n_waiting; i++) {
 		struct raft_waiting_read *w = &r->waiting[i];
-		size_t acks = 0;
-		for (size_t k = 0; k < r->n_members; k++)
-			acks += raft__is_voter(&r->members[k]) &&
-				(r->members[k].id == r->config.id || r->members[k].read_ack >= w->context);
-		if (w->context && acks > raft__n_voters(r) / 2)
+		if (w->context && raft__quorum(r, has_acked, w->context))
 			answer(r, w);
 		else
 			r->waiting[left++] = *w;
@@ -88,11 +99,13 @@ void raft__reads_acked(struct raft *r)
 int raft_read_index(struct raft *r, uint64_t id)
 {
 	if (r->state == RAFT_LEADER) {
-		raft__read_request(r, r->config.id, id);
+		raft__read_request(r, r->config.id, id, 0);
 		return 0;
 	}
 	if (r->leader == RAFT_NONE)
 		return -EAGAIN;
-	raft__send(r, RAFT_MSG_READ_INDEX, r->leader)->context = id;
+	struct raft_msg *m = raft__send(r, RAFT_MSG_READ_INDEX, r->leader);
+	m->context = id;
+	m->hint_term = r->nonce;
 	return 0;
 }

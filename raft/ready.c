@@ -8,11 +8,38 @@
 #define APPLY_BYTES_MAX (8u << 20)
 #define SEND_MAX        512u
 
+/* How much of the log a member may be sent. A witness that knows of an entry refuses every candidate without it; if only
+ * the leader had its data, losing the leader would leave nobody to elect. So a witness lags behind the best of the other
+ * full voters, unless none of them answers: then it has what the leader has on its own disk. A leader that is to leave
+ * goes nowhere without them. */
+static uint64_t sendable(const struct raft *r, const struct raft_progress *p)
+{
+	if (p->role != RAFT_WITNESS || RAFT_HAS_BUG(WITNESS_AHEAD))
+		return r->log.last;
+	uint64_t best = 0;
+	bool stays = false, others = false;
+	for (size_t i = 0; i < r->n_members; i++) {
+		const struct raft_progress *q = &r->members[i];
+		if (!q->voter || q->role != RAFT_VOTER)
+			continue;
+		if (q->id == r->config.id) {
+			stays = true;
+			continue;
+		}
+		others = others || q->recent_active;
+		if (q->match > best)
+			best = q->match;
+	}
+	return stays && !others ? r->log.stable : best;
+}
+
 bool raft__peer_has_work(const struct raft *r, const struct raft_progress *p)
 {
 	if (r->state != RAFT_LEADER || p->id == r->config.id || !raft_progress__may_send(p, &r->config))
 		return false;
-	return p->want_append || p->next <= r->log.last || p->sent_commit < r->log.commit;
+	if (p->leaving && p->match >= raft__conf(r)->index && p->sent_commit >= raft__conf(r)->index)
+		return false;
+	return p->want_append || p->next <= sendable(r, p) || p->sent_commit < r->log.commit;
 }
 
 static uint64_t appliable(const struct raft *r)
@@ -20,21 +47,33 @@ static uint64_t appliable(const struct raft *r)
 	return r->log.commit < r->log.stable ? r->log.commit : r->log.stable;
 }
 
+/* The commit index that may be written: what it covers is on disk already, so no crash leaves it covering other
+ * entries that a torn write failed to replace. */
+static uint64_t safe_commit(const struct raft *r)
+{
+	return RAFT_HAS_BUG(COMMIT_UNSYNCED) ? r->log.commit : appliable(r);
+}
+
 static bool hard_state_changed(const struct raft *r)
 {
-	return r->term != r->durable.term || r->vote != r->durable.vote || r->log.commit != r->durable.commit;
+	return r->term != r->durable.term || r->vote != r->durable.vote || safe_commit(r) != r->durable.commit;
+}
+
+static bool may_apply(const struct raft *r)
+{
+	return !r->installing && appliable(r) > r->log.applied;
 }
 
 bool raft_has_ready(const struct raft *r)
 {
 	if (r->out)
 		return false;
-	if (r->n_msgs || r->n_reads || r->log.stable < r->log.last || appliable(r) > r->log.applied ||
+	if (r->n_msgs || r->n_reads || r->n_chunks || r->n_fates || r->log.stable < r->log.last || may_apply(r) ||
 	    r->term != r->durable.term || r->vote != r->durable.vote || r->told_leader != r->leader ||
 	    r->told_state != r->state)
 		return true;
 	for (size_t i = 0; i < r->n_members; i++)
-		if (raft__peer_has_work(r, &r->members[i]))
+		if (raft__peer_has_work(r, &r->members[i]) || raft__snapshot_wanted(r, &r->members[i]))
 			return true;
 	return false;
 }
@@ -47,34 +86,35 @@ static struct raft_msg *out_msg(struct raft *r)
 	return m;
 }
 
-static void send_snapshot(struct raft *r, struct raft_progress *p)
+/* A witness gets entries without their data. */
+static size_t lighten(struct raft_entry *e, const struct raft_progress *p)
 {
-	struct raft_msg *m = out_msg(r);
-	m->type = RAFT_MSG_SNAPSHOT;
-	m->index = r->log.base;
-	m->log_term = r->log.base_term;
-	p->state = RAFT_SNAPSHOT;
-	p->pending_snapshot = r->log.base;
+	if (p->role == RAFT_WITNESS && e->type == RAFT_ENTRY_NORMAL) {
+		e->len = 0;
+		e->data = NULL;
+	}
+	return e->len + 32;
 }
 
 static bool send_append(struct raft *r, struct raft_progress *p, size_t *n_sends)
 {
 	uint64_t prev_term;
 	if (p->next <= r->log.base || raft_log__term(&r->log, p->next - 1, &prev_term)) {
-		send_snapshot(r, p);
-		return true;
+		raft__snapshot_begin(r, p);
+		return false;
 	}
 	int n = 0;
 	size_t bytes = 0;
-	if (p->next <= r->log.last) {
+	uint64_t last = sendable(r, p);
+	if (p->next <= last) {
 		/* offsets, not pointers: the array moves while it grows */
 		r->out_sends = raft__grow(r->out_sends, &r->cap_out_sends, *n_sends + SEND_MAX, sizeof(*r->out_sends));
-		n = raft_log__slice(&r->log, p->next, r->log.last + 1, r->config.max_message_bytes,
-				    r->out_sends + *n_sends, SEND_MAX);
+		n = raft_log__slice(&r->log, p->next, last + 1, r->config.max_message_bytes, r->out_sends + *n_sends,
+				    SEND_MAX);
 		if (n <= 0)
 			return false;
 		for (int i = 0; i < n; i++)
-			bytes += r->out_sends[*n_sends + (size_t)i].len + 32;
+			bytes += lighten(&r->out_sends[*n_sends + (size_t)i], p);
 	}
 	struct raft_msg *m = out_msg(r);
 	m->type = RAFT_MSG_APPEND;
@@ -114,8 +154,10 @@ static void collect_messages(struct raft *r)
 			r->out_msgs[i].entries = r->out_sends + r->out_msgs[i].reject_hint;
 			r->out_msgs[i].reject_hint = 0;
 		}
-	for (size_t i = 0; i < r->n_msgs; i++)
-		*out_msg(r) = r->msgs[i];
+	for (size_t i = 0; i < r->n_msgs; i++) {
+		*out_msg(r) = r->msgs[i].msg;
+		raft_log__bury(&r->log, r->msgs[i].own);
+	}
 	r->n_msgs = 0;
 	rd->messages = r->out_msgs;
 }
@@ -134,6 +176,8 @@ static void collect_entries(struct raft *r)
 	rd->n_entries = n;
 	uint64_t upto = appliable(r);
 	n = (size_t)(upto - l->applied);
+	if (!may_apply(r))
+		n = 0;
 	if (n > APPLY_MAX)
 		n = APPLY_MAX;
 	if (n) {
@@ -145,6 +189,40 @@ static void collect_entries(struct raft *r)
 	rd->n_committed = n;
 }
 
+static void collect_snapshots(struct raft *r)
+{
+	struct raft_ready *rd = &r->ready;
+	r->out_chunks = raft__grow(r->out_chunks, &r->cap_out_chunks, r->n_chunks + 1, sizeof(*r->out_chunks));
+	for (size_t i = 0; i < r->n_chunks; i++) {
+		r->out_chunks[i] = r->chunks[i];
+		raft_log__bury(&r->log, r->chunks[i].membership); /* the bytes are behind it */
+	}
+	rd->chunks = r->out_chunks;
+	rd->n_chunks = r->n_chunks;
+	r->n_chunks = 0;
+	r->out_wanted = raft__grow(r->out_wanted, &r->cap_out_wanted, r->n_members + 1, sizeof(*r->out_wanted));
+	for (size_t i = 0; i < r->n_members; i++) {
+		struct raft_progress *p = &r->members[i];
+		if (!raft__snapshot_wanted(r, p))
+			continue;
+		p->snap_asked = true;
+		r->out_wanted[rd->n_wanted++] = (struct raft_chunk_wanted){
+			.peer = p->id, .at_least = r->log.base, .id = p->snap_id, .offset = p->snap_offset};
+	}
+	rd->wanted = r->out_wanted;
+}
+
+static void collect_fates(struct raft *r)
+{
+	struct raft_ready *rd = &r->ready;
+	r->out_fates = raft__grow(r->out_fates, &r->cap_out_fates, r->n_fates + 1, sizeof(*r->out_fates));
+	if (r->n_fates)
+		memcpy(r->out_fates, r->fates, r->n_fates * sizeof(*r->fates));
+	rd->fates = r->out_fates;
+	rd->n_fates = r->n_fates;
+	r->n_fates = 0;
+}
+
 void raft_get_ready(struct raft *r, struct raft_ready *ret)
 {
 	RAFT_MUST(!r->out);
@@ -152,7 +230,7 @@ void raft_get_ready(struct raft *r, struct raft_ready *ret)
 	memset(&r->ready, 0, sizeof(r->ready));
 	struct raft_ready *rd = &r->ready;
 	rd->hard_state_changed = hard_state_changed(r);
-	rd->hard_state = (struct raft_hard_state){.term = r->term, .vote = r->vote, .commit = r->log.commit};
+	rd->hard_state = (struct raft_hard_state){.term = r->term, .vote = r->vote, .commit = safe_commit(r)};
 	collect_entries(r);
 	collect_messages(r);
 	r->out_reads = raft__grow(r->out_reads, &r->cap_out_reads, r->n_reads + 1, sizeof(*r->out_reads));
@@ -161,7 +239,10 @@ void raft_get_ready(struct raft *r, struct raft_ready *ret)
 	rd->reads = r->out_reads;
 	rd->n_reads = r->n_reads;
 	r->n_reads = 0;
-	rd->must_sync = rd->n_entries > 0 || r->term != r->durable.term || r->vote != r->durable.vote;
+	collect_snapshots(r);
+	collect_fates(r);
+	rd->must_sync =
+		rd->n_entries > 0 || rd->n_chunks > 0 || r->term != r->durable.term || r->vote != r->durable.vote;
 	rd->leader = r->told_leader = r->leader;
 	rd->state = r->told_state = r->state;
 	*ret = *rd;
@@ -191,12 +272,15 @@ void raft_advance(struct raft *r)
 		if (raft_log__matches(&r->log, e->index, e->term) && e->index > r->log.stable)
 			r->log.stable = e->index;
 	}
-	if (rd->n_committed)
+	if (rd->n_committed) {
 		r->log.applied = rd->committed[rd->n_committed - 1].index;
+		raft__conf_applied(r);
+	}
 	raft_log__exhume(&r->log);
 	raft_log__trim(&r->log, trimmable(r));
 	raft_log__exhume(&r->log);
 	struct raft_progress *self = raft__self(r);
-	if (r->state == RAFT_LEADER && self && raft_progress__acked(self, r->log.stable))
+	uint64_t own = RAFT_HAS_BUG(OWN_ACK_BEFORE_SYNC) ? r->log.last : r->log.stable;
+	if (r->state == RAFT_LEADER && self && raft_progress__acked(self, own))
 		raft__maybe_commit(r);
 }

@@ -1,10 +1,13 @@
 /* Golden traces: tests/raft/traces/NAME.trace holds commands ("> tick 1 20") and, below each, what must happen then.
  * REWRITE=1 in the environment writes what does happen into the files; read the difference before you keep it.
  *
- *   nodes VOTERS [LEARNERS]   tick ID N     campaign ID     propose ID TEXT   read ID NUMBER
- *   run [ROUNDS]              cut A B       isolate ID      heal              lose (all that is under way)
- *   hold ID (its disk)        release ID    crash ID        start ID          compact ID INDEX
- *   option no-prevote | no-checkquorum | inflight BYTES | message BYTES  (before nodes)        log ID
+ *   nodes VOTERS [LEARNERS [WITNESSES]]   new ID [witness] (a server that is to join)
+ *   tick ID N     campaign ID     propose ID TEXT   forward ID TEXT    read ID NUMBER
+ *   run [ROUNDS]  cut A B         isolate ID        heal               lose (all that is under way)
+ *   hold ID (its disk)            release ID        crash ID           start ID           compact ID INDEX
+ *   change ID MEMBERS (1 2 3? 4w: ? a learner, w a witness)            transfer ID TARGET log ID          members ID
+ *   deliver N (of what is under way, from 0)        again N (deliver, and keep it)        steps N (N deliveries)
+ *   option no-prevote | no-checkquorum | inflight BYTES | message BYTES | chunk BYTES  (before nodes)
  */
 #include <dirent.h>
 #include <errno.h>
@@ -12,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/support/raft/check.h"
 #include "tests/support/raft/cluster.h"
 #include "tests/support/tap.h"
 
@@ -22,21 +26,48 @@ static void show_log(struct cluster *c, size_t i)
 	const struct node *n = &c->nodes[i];
 	fprintf(c->out, "  %" PRIu64 " has after %" PRIu64 "/%" PRIu64 ":", n->id, n->base_term, n->base);
 	for (size_t k = 0; k < n->n_log; k++)
-		fprintf(c->out, " %" PRIu64 "/%zu%s%s", n->log[k].term, (size_t)n->base + k + 1,
-			n->log[k].text[0] ? "=" : "", n->log[k].text);
+		check_entry(c, &(struct raft_entry){.term = n->log[k].term,
+						    .index = n->base + k + 1,
+						    .type = n->log[k].type,
+						    .len = n->log[k].len,
+						    .data = n->log[k].data});
 	fprintf(c->out, "\n");
 }
 
-static void compact(struct cluster *c, size_t i, uint64_t index)
+static void change(struct cluster *c, size_t i, const char *line)
 {
-	struct node *n = &c->nodes[i];
-	size_t gone = (size_t)(index - n->base);
-	uint64_t term = n->log[gone - 1].term;
-	raft_compact(n->raft, index, term);
-	memmove(n->log, n->log + gone, (n->n_log - gone) * sizeof(*n->log));
-	n->n_log -= gone;
-	n->base = index;
-	n->base_term = term;
+	struct raft_member members[RAFT_MEMBERS_MAX];
+	size_t n = 0;
+	const char *p = strchr(line + 9, ' ');
+	while (p && *p && n < RAFT_MEMBERS_MAX) {
+		char *end;
+		uint64_t id = strtoull(p, &end, 10);
+		if (end == p)
+			break;
+		enum raft_role role = *end == '?' ? RAFT_LEARNER : *end == 'w' ? RAFT_WITNESS : RAFT_VOTER;
+		members[n++] = (struct raft_member){.id = id, .role = role};
+		p = *end == ' ' || !*end ? end : end + 1;
+	}
+	int rc = cluster_change(c, i, members, n);
+	if (rc)
+		fprintf(c->out, "  not possible: %s\n",
+			rc == -EAGAIN   ? "does not lead"
+			: rc == -EBUSY  ? "busy"
+			: rc == -EINVAL ? "not a configuration that can be"
+					: "it is so already");
+}
+
+static void show_members(struct cluster *c, size_t i)
+{
+	static const char *const roles[] = {"", "?", "w"};
+	struct raft_membership m;
+	raft_get_membership(c->nodes[i].raft, &m);
+	fprintf(c->out, "  %" PRIu64 " goes by:", c->nodes[i].id);
+	for (size_t k = 0; k < m.n_old; k++)
+		fprintf(c->out, " %" PRIu64 "%s%s", m.old[k].id, roles[m.old[k].role], k + 1 == m.n_old ? " ->" : "");
+	for (size_t k = 0; k < m.n_members; k++)
+		fprintf(c->out, " %" PRIu64 "%s", m.members[k].id, roles[m.members[k].role]);
+	fprintf(c->out, "\n");
 }
 
 static bool command(struct cluster *c, const char *line, struct cluster *options)
@@ -55,6 +86,8 @@ static bool command(struct cluster *c, const char *line, struct cluster *options
 			options->max_inflight = a;
 		else if (strcmp(text, "message") == 0)
 			options->max_message = a;
+		else if (strcmp(text, "chunk") == 0)
+			options->chunk = a;
 		else
 			return false;
 		return true;
@@ -62,12 +95,15 @@ static bool command(struct cluster *c, const char *line, struct cluster *options
 	if (strcmp(verb, "nodes") == 0) {
 		FILE *out = c->out;
 		cluster_done(c);
-		cluster_init(c, a, n > 2 ? b : 0, 1);
+		uint64_t witnesses = 0;
+		sscanf(line, "> nodes %*s %*s %" SCNu64, &witnesses);
+		cluster_init(c, a, n > 2 ? b : 0, witnesses, 1);
 		c->out = out;
 		c->pre_vote = !(options->rng & 1);
 		c->check_quorum = !(options->rng & 2);
 		c->max_inflight = options->max_inflight;
 		c->max_message = options->max_message;
+		c->chunk = options->chunk;
 		for (size_t i = 0; i < c->n; i++) {
 			cluster_crash(c, i);
 			cluster_start(c, i);
@@ -85,8 +121,27 @@ static bool command(struct cluster *c, const char *line, struct cluster *options
 	}
 	if (strcmp(verb, "lose") == 0) {
 		while (c->n_net)
-			cluster_deliver(c, 0, true);
+			cluster_deliver(c, 0, LOSE);
 		return true;
+	}
+	if (strcmp(verb, "deliver") == 0 || strcmp(verb, "again") == 0) {
+		if (a < c->n_net)
+			cluster_deliver(c, a, verb[0] == 'd' ? DELIVER : DOUBLE);
+		else
+			fprintf(c->out, "  nothing is under way there\n");
+		return true;
+	}
+	if (strcmp(verb, "steps") == 0) {
+		for (; a && c->n_net; a--) {
+			cluster_deliver(c, 0, DELIVER);
+			for (size_t k = 0; k < c->n; k++)
+				cluster_process(c, k);
+		}
+		return true;
+	}
+	if (strcmp(verb, "new") == 0) {
+		cluster_add(c, strstr(line, "witness") != NULL);
+		return a == c->n;
 	}
 	if (a < 1 || a > c->n)
 		return false;
@@ -99,8 +154,22 @@ static bool command(struct cluster *c, const char *line, struct cluster *options
 		raft_campaign(c->nodes[i].raft);
 	} else if (strcmp(verb, "propose") == 0) {
 		sscanf(line, "> %*s %*s %23s", text);
-		if (cluster_propose(c, i, text))
-			fprintf(c->out, "  %" PRIu64 " does not lead\n", a);
+		int rc = cluster_propose(c, i, text);
+		if (rc)
+			fprintf(c->out, "  %" PRIu64 " %s\n", a, rc == -EBUSY ? "is busy" : "does not lead");
+	} else if (strcmp(verb, "forward") == 0) {
+		sscanf(line, "> %*s %*s %23s", text);
+		int rc = cluster_forward(c, i, text);
+		if (rc)
+			fprintf(c->out, "  %" PRIu64 " %s\n", a, rc == -EINVAL ? "leads itself" : "knows no leader");
+	} else if (strcmp(verb, "change") == 0) {
+		change(c, i, line);
+	} else if (strcmp(verb, "transfer") == 0) {
+		int rc = raft_transfer(c->nodes[i].raft, b);
+		if (rc)
+			fprintf(c->out, "  not possible: %s\n", rc == -EAGAIN ? "does not lead" : strerror(-rc));
+	} else if (strcmp(verb, "members") == 0) {
+		show_members(c, i);
 	} else if (strcmp(verb, "read") == 0) {
 		if (raft_read_index(c->nodes[i].raft, b))
 			fprintf(c->out, "  %" PRIu64 " knows no leader\n", a);
@@ -119,7 +188,7 @@ static bool command(struct cluster *c, const char *line, struct cluster *options
 	} else if (strcmp(verb, "start") == 0) {
 		cluster_start(c, i);
 	} else if (strcmp(verb, "compact") == 0) {
-		compact(c, i, b);
+		cluster_compact(c, i, b);
 	} else if (strcmp(verb, "log") == 0) {
 		show_log(c, i);
 	} else {
