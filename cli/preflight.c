@@ -1,6 +1,7 @@
 #include <errno.h>
 
 #include "cli/node.h"
+#include "lib/core/cgroup.h"
 #include "lib/core/file.h"
 #include "lib/core/proc.h"
 
@@ -55,6 +56,10 @@ int node_preflight(struct err *err)
 	}
 	if (!file_exists("/sys/fs/cgroup/cgroup.controllers") && !file_exists("/sys/fs/cgroup/memory"))
 		return err_set(err, -ENOSYS, "no cgroups at /sys/fs/cgroup: mount cgroup2 there");
+	struct cgroup_fs fs;
+	int r = cgroup_fs_open(CGROUP_ROOT, &fs, err);
+	if (r < 0 || (r = cgroup_clear_root(&fs, err)) < 0)
+		return r;
 	if (!on_path("iptables-restore"))
 		return err_set(err, -ENOENT, "iptables-restore is missing: apt-get install iptables");
 	return 0;

@@ -145,6 +145,51 @@ static void delegate(const char *parent)
 	}
 }
 
+#define CLEAR_ROUNDS 100
+
+/* Moves what is in the root's list at the moment; returns how many there were. */
+static int move_listed(const char *from, const char *to)
+{
+	_cleanup_fclose_ FILE *f = fopen(from, "re");
+	if (!f)
+		return -errno;
+	int n = 0;
+	for (char line[32]; fgets(line, sizeof(line), f); n++) {
+		line[strcspn(line, "\n")] = 0;
+		/* of an outer pid namespace: nothing we can name */
+		if (streq(line, "0"))
+			return -EXDEV;
+		int r = write_at(to, line);
+		if (r < 0 && r != -ESRCH)
+			return r;
+	}
+	return n;
+}
+
+int cgroup_clear_root(const struct cgroup_fs *fs, struct err *err)
+{
+	char type[PATH_SIZE], from[PATH_SIZE], init[PATH_SIZE], to[PATH_SIZE + 32];
+	snprintf(type, sizeof(type), "%s/cgroup.type", fs->root);
+	snprintf(from, sizeof(from), "%s/cgroup.procs", fs->root);
+	snprintf(init, sizeof(init), "%s/init", fs->root);
+	snprintf(to, sizeof(to), "%s/cgroup.procs", init);
+	/* The host's root has no type. */
+	if (!fs->v2 || access(type, F_OK) < 0)
+		return 0;
+	_cleanup_fclose_ FILE *f = fopen(from, "re");
+	if (f && fgetc(f) == EOF)
+		return 0;
+	int r = mkdir(init, 0755) < 0 && errno != EEXIST ? -errno : 1;
+	/* Others may fork meanwhile. */
+	for (int round = 0; r > 0; round++)
+		r = round == CLEAR_ROUNDS ? -EBUSY : move_listed(from, to);
+	return r == 0 ? 0
+		      : err_set(err, -EBUSY,
+				"this container can't hand on its control groups (%s: %s): start it with a writable "
+				"cgroup namespace of its own, e.g. docker run --privileged --cgroupns=private",
+				from, strerror(-r));
+}
+
 static int make_in(const struct cgroup_fs *fs, unsigned i, const char *group, struct err *err)
 {
 	char path[PATH_SIZE];

@@ -31,6 +31,11 @@ int cgroup_fs_open(const char *root, struct cgroup_fs *ret, struct err *err);
 bool cgroup_dir(const struct cgroup_fs *fs, const char *controller, const char *group, char *ret, size_t size);
 bool cgroup_path_valid(const char *group); /* absolute, no empty or dotted parts, bounded */
 
+/* v2 inside a container (a cgroup namespace whose root is a group like any other): a group that holds processes can't
+ * hand controllers on, so the root's move to "/init" below it, as others do there. The host's own root may hold both:
+ * there, and on v1, nothing happens. -EBUSY with the reason when it can't be had. */
+int cgroup_clear_root(const struct cgroup_fs *fs, struct err *err);
+
 /* Make the group and its parents everywhere (present: fine). v2: turns the controllers on in every parent; v1: gives
  * new cpusets their parent's cpus and memory nodes, without which nothing can enter. */
 int cgroup_make(const struct cgroup_fs *fs, const char *group, struct err *err);
