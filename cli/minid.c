@@ -144,7 +144,7 @@ int main(int argc, char **argv)
 		enum role role;
 	} roles[] = {{"demo", ROLE_DEMO}, {"server", ROLE_SERVER}, {"agent", ROLE_AGENT}};
 	const char *verb = argc > 1 ? argv[1] : "";
-	struct options o;
+	static struct options o; /* what is in it lives as long as the process */
 	struct err err = ERR_INIT;
 	signal(SIGPIPE, SIG_IGN);
 	for (int i = 1; i < argc; i++) {

@@ -27,7 +27,6 @@ static char *shell(const char *command, int *ret_status)
 	assert_int_equal(proc_run(argv, NULL, &out, &err, ret_status, NULL), 0);
 	buf_add(&out, buf_str(&err), err.len);
 	buf_done(&err);
-	buf_addc(&out, 0);
 	return buf_steal(&out);
 }
 
