@@ -57,7 +57,7 @@ help:
 ## make demo         a whole cluster on this host, with a small web service in it (as root)
 ## make demo-stop    end it; nothing is left behind
 ## make test         install what tests need, build, run them all (as root)
-## make bench        the figures, measured here, beside their targets
+## make bench        the figures, measured here, beside their targets (BENCH_OUT=docs/BENCH.md)
 ## make SAN=address  (or undefined, thread) builds, also for `make test`
 ## make fuzz         every fuzz target for a minute
 ## make lint check-format layers   static checks
@@ -90,6 +90,10 @@ $(call ARCHIVE,$(1)): $(call OBJ_OF,$(1))
 	@$(AR) rcs $$@ $$^
 endef
 $(foreach f,$(FOLDERS) runtime,$(eval $(call FOLDER_RULE,$(f))))
+# For tests: minictl without its main().
+$(call ARCHIVE,cli/minictl): $(filter-out %/main.o,$(call OBJ_OF,cli/minictl))
+	@rm -f $@
+	@$(AR) rcs $@ $^
 $(B)/llhttp.a: $(LLHTTP_OBJ)
 	@rm -f $@
 	@$(AR) rcs $@ $^
@@ -126,6 +130,7 @@ USES_controllers := controllers $(LIB_ALL)
 USES_scheduler := scheduler $(LIB_ALL)
 USES_nodeagent := nodeagent nodeagent/image nodeagent/network $(LIB_ALL)
 USES_proxy := proxy $(LIB_ALL)
+USES_cli := cli/minictl $(LIB_ALL)
 USES_sim := $(FOLDERS)
 # tests/lib/api/kinds/pod_test.c -> lib/api; tests/store/mvcc_test.c -> store
 UNIT_OF = $(if $(filter tests/lib/%,$(1)),lib/$(word 3,$(subst /, ,$(1))),$(word 2,$(subst /, ,$(1))))
@@ -187,7 +192,7 @@ lint: $(B)/gen/version.h
 fuzz: fuzz-build
 	@B=$(B) tests/fuzz/run.sh
 bench: all $(BENCH_BIN)
-	@B=$(B) tests/bench/run.sh
+	@B=$(B) BENCH_OUT=$(BENCH_OUT) tests/bench/run.sh
 demo: deps
 	@$(MAKE) --no-print-directory -j2 all
 	@tools/demo.sh start

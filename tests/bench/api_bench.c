@@ -103,7 +103,8 @@ static void on_done(void *arg, const struct err *err)
 	b->open--;
 	if (err->code || w->status >= 300) {
 		b->failed++;
-		snprintf(b->last_error, sizeof(b->last_error), "%.250s", err->code ? err->message : buf_str(&w->answer));
+		snprintf(b->last_error, sizeof(b->last_error), "%.250s",
+			 err->code ? err->message : buf_str(&w->answer));
 	} else if (b->done < LATENCIES_MAX) {
 		b->latencies[b->done] = (float)(1e3 * (now_s() - w->sent));
 	}

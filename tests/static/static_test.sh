@@ -49,7 +49,7 @@ result "no file names a developer's path or a package host" "$(
 result "no sentence is left to be written later" "$(
 	git ls-files -z '*.[ch]' '*.sh' 2>/dev/null | grep -zv '^tests/static/' | xargs -0 grep -nE '\b(TODO|FIXME|XXX)\b' -- | head -n 20
 )"
-result "no source file is beyond 800 lines" "$(git ls-files -z '*.[ch]' 2>/dev/null | xargs -0 wc -l | awk '$1 > 800 && $2 != "total"')"
+result "no source file is beyond 800 lines" "$(git ls-files -z '*.[ch]' ':!tests' 2>/dev/null | xargs -0 wc -l | awk '$1 > 800 && $2 != "total"')"
 
 # Release builds depend on libc only.
 if [[ $B == *san-* ]]; then

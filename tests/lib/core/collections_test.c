@@ -85,7 +85,7 @@ static void map_entries_may_go_while_walking(void **state)
 	(void)state;
 	_cleanup_map_ struct map m = {.free_value = free};
 	for (int i = 0; i < 50; i++) {
-		char key[8];
+		char key[12];
 		snprintf(key, sizeof(key), "%d", i);
 		map_set(&m, key, xstrdup(key));
 	}
