@@ -94,6 +94,10 @@ $(foreach f,$(FOLDERS) runtime,$(eval $(call FOLDER_RULE,$(f))))
 $(call ARCHIVE,cli/minictl): $(filter-out %/main.o,$(call OBJ_OF,cli/minictl))
 	@rm -f $@
 	@$(AR) rcs $@ $^
+# For tests: minictl without its main().
+$(call ARCHIVE,cli/minictl): $(filter-out %/main.o,$(call OBJ_OF,cli/minictl))
+	@rm -f $@
+	@$(AR) rcs $@ $^
 $(B)/llhttp.a: $(LLHTTP_OBJ)
 	@rm -f $@
 	@$(AR) rcs $@ $^
@@ -130,6 +134,7 @@ USES_controllers := controllers $(LIB_ALL)
 USES_scheduler := scheduler $(LIB_ALL)
 USES_nodeagent := nodeagent nodeagent/image nodeagent/network $(LIB_ALL)
 USES_proxy := proxy $(LIB_ALL)
+USES_cli := cli/minictl $(LIB_ALL)
 USES_cli := cli/minictl $(LIB_ALL)
 USES_sim := $(FOLDERS)
 # tests/lib/api/kinds/pod_test.c -> lib/api; tests/store/mvcc_test.c -> store

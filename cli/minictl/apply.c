@@ -12,7 +12,8 @@ struct apply {
 	struct change change;
 	const char *output, *dry_text, *validate, *selector;
 	bool save_config, force, server_side, overwrite;
-	json_t *results; /* for -o yaml and json: one document in the end */
+	const char *doing; /* for messages: "creating" */
+	json_t *results;   /* for -o yaml and json: one document in the end */
 };
 
 static int done(struct apply *a, const struct item *it, const json_t *obj, const char *verb, struct err *err)
@@ -28,6 +29,7 @@ static int done(struct apply *a, const struct item *it, const json_t *obj, const
 static int apply_create(struct apply *a, const struct item *it, const json_t *modified, struct err *err)
 {
 	_cleanup_json_ json_t *made = NULL;
+	a->doing = "creating";
 	if (a->change.dry == DRY_CLIENT)
 		return done(a, it, modified, "created", err);
 	int rc = change_create(a->c, &a->change, it->kind, it->ns, modified, &made, err);
@@ -49,6 +51,7 @@ static int apply_existing(struct apply *a, const struct item *it, const json_t *
 {
 	_cleanup_json_ json_t *patch = NULL, *got = NULL;
 	bool recorded;
+	a->doing = "patching";
 	int rc = apply_patch(it->kind->schema, modified, current, &patch, &recorded, err);
 	if (rc < 0)
 		return rc;
@@ -72,6 +75,7 @@ static int apply_one(struct apply *a, const struct item *it, struct err *err)
 	for (int tries = 0; tries < 5; tries++) {
 		_cleanup_json_ json_t *current = NULL;
 		err_done(err);
+		a->doing = "retrieving current configuration of the objects in";
 		rc = get_item(a->c, it, &current, err);
 		if (rc < 0 && err->reason != ERR_NOT_FOUND)
 			return rc;
@@ -163,13 +167,14 @@ static int run_all(struct apply *a, const char *doing, int (*one)(struct apply *
 		rc = ctl_connect(a->c, err);
 	if (rc < 0)
 		return rc;
+	a->doing = doing;
 	a->results = keep_json(json_array());
 	for (size_t i = 0; i < items.n; i++) {
 		struct err e = ERR_INIT;
 		if (one(a, &items.v[i], &e) == 0)
 			continue;
 		bool stop = fatal(&e) && e.code != -EINVAL;
-		ctl_fail(a->c, &e, keepf("error when %s \"%s\"", doing, items.v[i].source));
+		ctl_fail(a->c, &e, keepf("error when %s \"%s\"", a->doing, items.v[i].source));
 		err_done(&e);
 		if (stop)
 			break;

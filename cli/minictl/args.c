@@ -74,6 +74,8 @@ static void global_opts(struct ctl *c, struct opt ret[20])
 		 "how long one request may take (10s, 1m; 0: no limit)"},
 		{"dir", 0, OPT_STR, &c->dir, NULL, "mini's directory on this host (default " DEFAULT_DIR ")"},
 		{"v", 'v', OPT_INT, &c->verbosity, NULL, "6 and above: print requests"},
+		{"as", 0, OPT_REFUSE, NULL, NULL, "the server takes nobody for somebody else"},
+		{"as-group", 0, OPT_REFUSE, NULL, NULL, "the server takes nobody for somebody else"},
 		{"help", 'h', OPT_BOOL, &c->help, NULL, "help for this command"},
 		{NULL, 0, OPT_BOOL, NULL, NULL, NULL},
 	};

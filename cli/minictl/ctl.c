@@ -123,10 +123,12 @@ int ctl_config(struct ctl *c, struct err *err)
 			"give --kubeconfig FILE or --dir DIR",
 			path, c->dir ? c->dir : DEFAULT_DIR);
 	int rc = kubeconfig_load(path, c->context, &c->config, err);
-	if (rc < 0) {
-		err->reason = ERR_NONE;
+	if (rc < 0 && !(c->server && !c->context)) {
+		if (err)
+			err->reason = ERR_NONE; /* nothing a server said */
 		return rc;
 	}
+	err_done(err);
 	c->have_config = true;
 	return overrides(c, err);
 }

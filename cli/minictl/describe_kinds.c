@@ -1,5 +1,6 @@
 /* describe: deployments, replica sets, services, nodes and smaller kinds. */
 #include "cli/minictl/describe.h"
+#include "lib/api/kinds/duration.h"
 #include "lib/api/quantity.h"
 
 static void put_head(struct describer *d, const json_t *obj, bool namespaced)
@@ -239,8 +240,8 @@ static void put_node_pods(struct describer *d, const json_t *node)
 		n += !streq(phase, "Succeeded") && !streq(phase, "Failed");
 	}
 	put(d, 0, "Non-terminated Pods:\t(%zu in total)", n);
-	put(d, 1, "Namespace\tName\tCPU Requests\tCPU Limits\tMemory Requests\tMemory Limits");
-	put(d, 1, "---------\t----\t------------\t----------\t---------------\t-------------");
+	put(d, 1, "Namespace\tName\tCPU Requests\tCPU Limits\tMemory Requests\tMemory Limits\tAge");
+	put(d, 1, "---------\t----\t------------\t----------\t---------------\t-------------\t---");
 	json_array_foreach(items, i, pod)
 	{
 		const char *phase = json_get_str(json_object_get(pod, "status"), "phase", "");
@@ -250,8 +251,10 @@ static void put_node_pods(struct describer *d, const json_t *node)
 				sum(pod, "requests", "memory", false), sum(pod, "limits", "memory", false)};
 		for (int k = 0; k < 4; k++)
 			all[k] += v[k];
-		put(d, 1, "%s\t%s\t%s\t%s\t%s\t%s", meta_ns(pod), meta_name(pod), amount(v[0], cpu, true),
-		    amount(v[1], cpu, true), amount(v[2], memory, false), amount(v[3], memory, false));
+		char age[HUMAN_DURATION_MAX];
+		human_age(json_get_str(json_object_get(pod, "metadata"), "creationTimestamp", ""), d->now_s, age);
+		put(d, 1, "%s\t%s\t%s\t%s\t%s\t%s\t%s", meta_ns(pod), meta_name(pod), amount(v[0], cpu, true),
+		    amount(v[1], cpu, true), amount(v[2], memory, false), amount(v[3], memory, false), age);
 	}
 	put(d, 0, "Allocated resources:");
 	put(d, 1, "(Total limits may be over 100 percent, i.e., overcommitted.)");
@@ -328,7 +331,8 @@ void describe_node(struct describer *d, const json_t *obj)
 					       {"operatingSystem", "Operating System"},
 					       {"architecture", "Architecture"},
 					       {"containerRuntimeVersion", "Container Runtime Version"},
-					       {"kubeletVersion", "Kubelet Version"}};
+					       {"kubeletVersion", "Kubelet Version"},
+					       {"kubeProxyVersion", "Kube-Proxy Version"}};
 	for (i = 0; i < ARRAY_LEN(names); i++)
 		put(d, 1, "%s:\t%s", names[i][1], json_get_str(info, names[i][0], ""));
 	if (*json_get_str(spec, "podCIDR", "")) {
@@ -348,7 +352,7 @@ void describe_config_map(struct describer *d, const json_t *obj)
 	put_marks(d, obj);
 	put(d, 0, "\nData\n====");
 	_cleanup_json_ json_t *sorted = json_sorted(json_object_get(obj, "data"));
-	json_object_foreach(sorted, key, v) put(d, 0, "%s:\n----\n%s\n\n", key, value_words(v));
+	json_object_foreach(sorted, key, v) put(d, 0, "%s:\n----\n%s\n", key, value_words(v));
 	put(d, 0, "\nBinaryData\n====");
 	json_object_foreach(json_object_get(obj, "binaryData"), key, v)
 	{
@@ -357,8 +361,7 @@ void describe_config_map(struct describer *d, const json_t *obj)
 		base64_decode(json_string_value(v), json_string_length(v), &data, &len);
 		put(d, 0, "%s: %zu bytes", key, len);
 	}
-	if (json_object_size(json_object_get(obj, "binaryData")))
-		buf_addc(&d->out, '\n');
+	buf_addc(&d->out, '\n');
 }
 
 void describe_secret(struct describer *d, const json_t *obj)

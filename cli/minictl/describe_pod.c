@@ -165,7 +165,9 @@ static void put_container(struct describer *d, int level, const json_t *ct, cons
 	static const char *const probes[][2] = {
 		{"livenessProbe", "Liveness"}, {"readinessProbe", "Readiness"}, {"startupProbe", "Startup"}};
 	const json_t *ports = json_object_get(ct, "ports"), *resources = json_object_get(ct, "resources");
-	put(d, level, "%s%s:", with_status ? "" : " ", json_get_str(ct, "name", "")); /* upstream's templates are odd */
+	if (!with_status)
+		level--; /* upstream indents templates so: three spaces, then four */
+	put(d, level, "%s%s:", with_status ? "" : " ", json_get_str(ct, "name", ""));
 	if (with_status)
 		put(d, level + 1, "Container ID:\t%s", json_get_str(status, "containerID", ""));
 	put(d, level + 1, "Image:\t%s", json_get_str(ct, "image", ""));
@@ -225,9 +227,11 @@ static void put_projected(struct describer *d, int level, const json_t *sources)
 		if ((r = json_object_get(s, "serviceAccountToken")))
 			put(d, level, "TokenExpirationSeconds:\t%lld",
 			    (long long)json_get_int(r, "expirationSeconds", 3600));
-		else if ((r = json_object_get(s, "configMap")))
+		else if ((r = json_object_get(s, "configMap"))) {
 			put(d, level, "ConfigMapName:\t%s", json_get_str(r, "name", ""));
-		else if ((r = json_object_get(s, "secret")))
+			put(d, level, "ConfigMapOptional:\t%s",
+			    json_object_get(r, "optional") ? value_words(json_object_get(r, "optional")) : "<nil>");
+		} else if ((r = json_object_get(s, "secret")))
 			put(d, level, "SecretName:\t%s", json_get_str(r, "name", ""));
 		else if (json_object_get(s, "downwardAPI"))
 			put(d, level, "DownwardAPI:\ttrue");

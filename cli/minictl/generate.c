@@ -58,9 +58,9 @@ static int make(struct generate *g, const struct kind *k, const char *name, json
 	if (g->change.dry == DRY_CLIENT)
 		return output_done(&g->out, k, mine, keepf("%s%s", verb, dry_run_words(g->change.dry)), err);
 	int rc = change_create(g->c, &g->change, k, ctl_ns(g->c), mine, &made, err);
-	if (rc < 0 && err->reason != ERR_NONE && err->reason != ERR_INVALID)
-		return err_prefix(err, "failed to create %s", k->singular);
-	return rc < 0 ? rc : output_done(&g->out, k, made, keepf("%s%s", verb, dry_run_words(g->change.dry)), err);
+	if (rc < 0)
+		return create_failed(k, err);
+	return output_done(&g->out, k, made, keepf("%s%s", verb, dry_run_words(g->change.dry)), err);
 }
 
 static int simple(struct ctl *c, int argc, char **argv, const char *kind, struct err *err)

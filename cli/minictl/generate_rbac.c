@@ -22,14 +22,12 @@ static int send_object(struct rbac *r, const char *kind, json_t *obj, struct err
 		return rc;
 	put_type(k, mine);
 	json_put_str(json_need_object(mine, "metadata"), "name", r->name);
-	if (k->namespaced)
+	if (k->namespaced && (change.dry != DRY_CLIENT || r->c->ns))
 		json_put_str(json_need_object(mine, "metadata"), "namespace", ctl_ns(r->c));
 	if (change.dry != DRY_CLIENT)
 		rc = change_create(r->c, &change, k, ctl_ns(r->c), mine, &made, err);
 	if (rc < 0)
-		return err->reason == ERR_NONE || err->reason == ERR_INVALID
-			       ? rc
-			       : err_prefix(err, "failed to create %s", k->singular);
+		return create_failed(k, err);
 	return output_done(&out, k, made ? made : mine, keepf("created%s", dry_run_words(change.dry)), err);
 }
 
@@ -208,8 +206,10 @@ int verb_create_token(struct ctl *c, int argc, char **argv, struct err *err)
 		json_put_int(spec, "expirationSeconds", ms / 1000);
 	rc = rest(c, "POST", path_of(kind_by_kind("", "v1", "ServiceAccount"), ctl_ns(c), args.pos.items[0], "token"),
 		  NULL, NULL, body, &got, err);
-	if (rc < 0)
-		return err->reason == ERR_NONE ? rc : err_prefix(err, "failed to create token");
+	if (rc < 0) {
+		err->reason = ERR_NONE;
+		return err_prefix(err, "failed to create token");
+	}
 	puts(json_get_str(json_object_get(got, "status"), "token", ""));
 	return 0;
 }

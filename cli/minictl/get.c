@@ -271,11 +271,15 @@ static int read_words(struct get *g, const struct args *args, struct err *err)
 		int rc = input_read(g->c, &g->input, &g->items, err);
 		return rc;
 	}
-	if (args->pos.n == 0)
+	if (args->pos.n == 0) {
+		fputs("You must specify the type of resource to get. Use \"minictl api-resources\" for a complete list of "
+		      "supported resources.\n\n",
+		      stderr);
 		return ctl_usage(
-			err,
-			"You must specify the type of resource to get. Use \"minictl api-resources\" for a complete list "
-			"of supported resources.\n\nerror: Required resource not specified.");
+			err, "Required resource not specified.\nUse \"minictl explain <resource>\" for a detailed "
+			     "description of that resource (e.g. minictl explain pods).\nSee 'minictl get -h' for help "
+			     "and examples");
+	}
 	int rc = input_words(g->c, &args->pos, &g->items, err);
 	if (rc < 0)
 		return rc;

@@ -126,6 +126,11 @@ static int group_versions(struct ctl *c, bool all, struct strings *ret, struct e
 	return 0;
 }
 
+static int by_text(const void *a, const void *b)
+{
+	return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
 int verb_api_resources(struct ctl *c, int argc, char **argv, struct err *err)
 {
 	struct listing l = {0};
@@ -152,6 +157,7 @@ int verb_api_resources(struct ctl *c, int argc, char **argv, struct err *err)
 	table_init(&l.table, n);
 	for (unsigned i = 0; i < n && !no_headers; i++)
 		table_cell(&l.table, names[i]);
+	qsort(versions.items + 1, versions.n - 1, sizeof(*versions.items), by_text); /* core comes first */
 	for (size_t i = 0; rc == 0 && i < versions.n; i++) {
 		_cleanup_json_ json_t *doc = NULL;
 		rc = rest_get(c, keepf("/%s/%s", i ? "apis" : "api", versions.items[i]), &doc, err);
@@ -164,11 +170,6 @@ int verb_api_resources(struct ctl *c, int argc, char **argv, struct err *err)
 	if (rc == 0 && !streq(l.form, "name"))
 		fputs(buf_str(&out), stdout);
 	return rc;
-}
-
-static int by_text(const void *a, const void *b)
-{
-	return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
 int verb_api_versions(struct ctl *c, int argc, char **argv, struct err *err)
@@ -200,7 +201,8 @@ int verb_cluster_info(struct ctl *c, int argc, char **argv, struct err *err)
 		return ctl_usage(err, "cluster-info %s is not supported by this version of minictl", args.pos.items[0]);
 	rc = rest_get(c, "/version", &version, err);
 	if (rc == 0)
-		printf("Kubernetes control plane is running at %s\n", c->config.server);
+		printf("Kubernetes control plane is running at %s\n\nTo look closer, use 'minictl get nodes' and 'minictl get events -A'.\n",
+		       c->config.server);
 	return rc;
 }
 

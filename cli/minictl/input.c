@@ -78,8 +78,11 @@ static void add_object(struct ctl *c, const char *source, json_t *obj, struct it
 		return;
 	}
 	if (!*api || !*kind) {
-		fault(c, "error validating \"%s\": error validating data: [%s%s%s]", source,
-		      *api ? "" : "apiVersion not set", !*api && !*kind ? ", " : "", *kind ? "" : "kind not set");
+		fault(c,
+		      "error validating \"%s\": error validating data: %s%s%s%s%s; if you choose to ignore these errors, turn "
+		      "validation off with --validate=false",
+		      source, !*api && !*kind ? "[" : "", *api ? "" : "apiVersion not set", !*api && !*kind ? ", " : "",
+		      *kind ? "" : "kind not set", !*api && !*kind ? "]" : "");
 		return;
 	}
 	json_t *items = json_object_get(obj, "items");

@@ -210,6 +210,7 @@ static int choose(struct logs *l, struct args *args, struct err *err)
 			err,
 			"expected 'logs [-f] [-p] (POD | TYPE/NAME) [-c CONTAINER]'.\nPOD or TYPE/NAME is a required argument "
 			"for the logs command\nSee 'minictl logs -h' for help and examples");
+	int rc = 0;
 	if (args->pos.n == 2)
 		l->container = args->pos.items[1];
 	struct item it = {.kind = kind_by_kind("", "v1", "Pod"), .ns = ctl_ns(l->c), .name = args->pos.items[0]};
@@ -217,11 +218,15 @@ static int choose(struct logs *l, struct args *args, struct err *err)
 		struct strings one = {0};
 		size_t used;
 		strings_add(&one, it.name);
-		int rc = input_one(l->c, &one, &used, &it, err);
+		rc = input_one(l->c, &one, &used, &it, err);
 		if (rc < 0)
 			return rc;
 	}
-	return add_item(l, &it, err);
+	rc = add_item(l, &it, err);
+	if (rc < 0 && err->reason == ERR_NOT_FOUND && streq(it.kind->kind, "Pod")) /* upstream's words for it */
+		return ctl_usage(err, "error from server (NotFound): pods \"%s\" not found in namespace \"%s\"",
+				 it.name, it.ns);
+	return rc;
 }
 
 static int check_times(struct logs *l, struct err *err)

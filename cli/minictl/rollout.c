@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <time.h>
 
+#include "cli/minictl/describe.h"
 #include "cli/minictl/rollout.h"
 #include "cli/minictl/verbs.h"
 
@@ -11,7 +12,8 @@ static int deployment_only(const struct item *it, const char *what, struct err *
 {
 	if (streq(it->kind->kind, "Deployment"))
 		return 0;
-	return ctl_usage(err, "no %s has been implemented for \"%s\"", what, it->kind->kind);
+	const char *q = streq(what, "status viewer") ? "" : "\"";
+	return ctl_usage(err, "no %s has been implemented for %s%s%s", what, q, it->kind->kind, q);
 }
 
 static int parse_items(struct ctl *c, const struct opt *opts, int argc, char **argv, const struct choose *ch,
@@ -214,7 +216,6 @@ static json_t *with_revision(json_t *sets, int64_t revision)
 static int history_one(struct ctl *c, const struct item *it, int64_t revision, struct err *err)
 {
 	_cleanup_json_ json_t *sets = NULL, *d = NULL;
-	_cleanup_buf_ struct buf out = BUF_INIT;
 	int rc = replica_sets(c, it, &sets, &d, err);
 	if (rc < 0)
 		return rc;
@@ -223,14 +224,10 @@ static int history_one(struct ctl *c, const struct item *it, int64_t revision, s
 		if (!rs)
 			return ctl_usage(err, "unable to find the specified revision");
 		printf("%s with revision #%lld\n", item_word(it->kind, it->name), (long long)revision);
-		_cleanup_json_ json_t *sorted = json_sorted(json_path(rs, "spec", "template", NULL));
-		yaml_write(&out, sorted);
-		puts("Pod Template:");
-		for (const char *line = buf_str(&out); *line;) {
-			size_t n = strcspn(line, "\n");
-			printf("  %.*s\n", (int)n, line);
-			line += n + (line[n] == '\n');
-		}
+		struct describer words = {.c = c};
+		put_pod_template(&words, json_path(rs, "spec", "template", NULL));
+		fputs(buf_str(&words.out), stdout);
+		buf_done(&words.out);
 		return 0;
 	}
 	printf("%s \nREVISION  CHANGE-CAUSE\n", item_word(it->kind, it->name));
@@ -357,7 +354,7 @@ static int patched(struct ctl *c, int argc, char **argv, const char *verb,
 			return rc;
 		patch = patch_for(d, &skip);
 		if (skip)
-			return ctl_usage(err, "%s \"%s\" %s", it->kind->plural, it->name, skip);
+			return ctl_usage(err, "%s \"%s\" %s", (char *)keep(kind_resource(it->kind)), it->name, skip);
 		rc = change_patch(c, &change, it, NULL, STRATEGIC_PATCH, patch, &got, err);
 		if (rc < 0)
 			return rc;

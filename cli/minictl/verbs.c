@@ -51,6 +51,21 @@ int change_create(struct ctl *c, const struct change *ch, const struct kind *k, 
 	return rest(c, "POST", change_query(ch, path_of(k, ns, NULL, NULL)), NULL, NULL, obj, ret, err);
 }
 
+/* As upstream: most generators put their own words before the server's and lose its reason. */
+int create_failed(const struct kind *k, struct err *err)
+{
+	static const char *const bare[] = {"Namespace", "Role", "ClusterRole"};
+	for (size_t i = 0; i < ARRAY_LEN(bare); i++) {
+		if (streq(k->kind, bare[i]))
+			return err->code;
+	}
+	if (err->reason != ERR_NONE) {
+		err->reason = ERR_NONE;
+		err_prefix(err, "failed to create %s", k->singular);
+	}
+	return err->code;
+}
+
 int change_update(struct ctl *c, const struct change *ch, const struct item *it, const json_t *obj, json_t **ret,
 		  struct err *err)
 {
