@@ -39,6 +39,20 @@ static bool on_path(const char *program)
 	return false;
 }
 
+static int check_cgroups(struct err *err)
+{
+	static const char *const controllers[] = {"cpu", "memory", "pids"};
+	struct cgroup_fs fs;
+	if (cgroup_fs_open(CGROUP_ROOT, &fs, NULL) < 0)
+		return err_set(err, -ENOSYS, "no cgroups at " CGROUP_ROOT ": mount cgroup2 there");
+	for (size_t i = 0; i < ARRAY_LEN(controllers); i++)
+		if (!cgroup_has(&fs, controllers[i]))
+			return err_set(err, -ENOSYS,
+				       "this kernel runs without %s control groups: start it with cgroup_enable=%s",
+				       controllers[i], controllers[i]);
+	return cgroup_clear_root(&fs, err);
+}
+
 int node_preflight(struct err *err)
 {
 	if (geteuid() != 0)
@@ -54,11 +68,8 @@ int node_preflight(struct err *err)
 		if (!has_filesystem("overlay"))
 			return err_set(err, -ENOSYS, "this kernel has no overlayfs; load the module `overlay`");
 	}
-	if (!file_exists("/sys/fs/cgroup/cgroup.controllers") && !file_exists("/sys/fs/cgroup/memory"))
-		return err_set(err, -ENOSYS, "no cgroups at /sys/fs/cgroup: mount cgroup2 there");
-	struct cgroup_fs fs;
-	int r = cgroup_fs_open(CGROUP_ROOT, &fs, err);
-	if (r < 0 || (r = cgroup_clear_root(&fs, err)) < 0)
+	int r = check_cgroups(err);
+	if (r < 0)
 		return r;
 	if (!on_path("iptables-restore"))
 		return err_set(err, -ENOENT, "iptables-restore is missing: apt-get install iptables");

@@ -94,6 +94,21 @@ bool cgroup_dir(const struct cgroup_fs *fs, const char *controller, const char *
 	return false;
 }
 
+bool cgroup_has(const struct cgroup_fs *fs, const char *controller)
+{
+	char path[PATH_SIZE], names[1024];
+	if (!fs->v2)
+		return cgroup_dir(fs, controller, "", path, sizeof(path));
+	snprintf(path, sizeof(path), "%s/cgroup.controllers", fs->root);
+	if (read_at(path, names, sizeof(names)) < 0)
+		return false;
+	char *save = NULL;
+	for (char *name = strtok_r(names, " \n", &save); name; name = strtok_r(NULL, " \n", &save))
+		if (streq(name, controller))
+			return true;
+	return false;
+}
+
 bool cgroup_path_valid(const char *group)
 {
 	if (!group || group[0] != '/' || !group[1] || strlen(group) > 512)

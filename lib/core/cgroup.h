@@ -29,6 +29,8 @@ struct cgroup_fs {
 int cgroup_fs_open(const char *root, struct cgroup_fs *ret, struct err *err);
 /* Path of a group's folder in the hierarchy that has `controller` ("memory"); v2: the only one. False: none has it. */
 bool cgroup_dir(const struct cgroup_fs *fs, const char *controller, const char *group, char *ret, size_t size);
+/* Can groups here be limited by `controller`? A kernel may have been started without. */
+bool cgroup_has(const struct cgroup_fs *fs, const char *controller);
 bool cgroup_path_valid(const char *group); /* absolute, no empty or dotted parts, bounded */
 
 /* v2 inside a container (a cgroup namespace whose root is a group like any other): a group that holds processes can't

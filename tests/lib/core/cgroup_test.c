@@ -34,6 +34,20 @@ static bool has(const struct root *r, const char *name)
 	return file_exists(path);
 }
 
+static void test_controllers_are_whole_words(void **state)
+{
+	(void)state;
+	struct root r = root_v2();
+	put(&r, "cgroup.controllers", "cpuset memory\n");
+	assert_true(cgroup_has(&r.fs, "memory"));
+	assert_true(cgroup_has(&r.fs, "cpuset"));
+	assert_false(cgroup_has(&r.fs, "cpu"));
+	struct cgroup_fs v1 = {.root = "/r", .n = 1, .dirs = {"cpu,cpuacct"}, .unified = -1};
+	assert_true(cgroup_has(&v1, "cpu"));
+	assert_false(cgroup_has(&v1, "memory"));
+	assert_int_equal(rm_rf(r.dir, NULL), 0);
+}
+
 static void test_host_root_stays(void **state)
 {
 	(void)state;
@@ -88,6 +102,7 @@ static void test_processes_of_others(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_controllers_are_whole_words),
 		cmocka_unit_test(test_host_root_stays),
 		cmocka_unit_test(test_empty_root_stays),
 		cmocka_unit_test(test_root_of_a_container),
