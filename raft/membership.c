@@ -137,10 +137,24 @@ bool raft__quorum(const struct raft *r, bool (*yes)(const struct raft *r, const 
 	return agree > n / 2 && (n_old == 0 || agree_old > n_old / 2);
 }
 
+/* A server that the newest configuration leaves out may be the only one that has it, and so the only one that can be
+ * elected: until that configuration is committed, it still campaigns (dissertation 4.2.2). */
+static bool still_needed(const struct raft *r)
+{
+	if (r->n_confs < 2 || raft__conf(r)->index <= r->log.commit)
+		return false;
+	const struct raft_membership *was = &r->confs[r->n_confs - 2].membership;
+	const struct raft_member *now = find(was->members, was->n_members, r->config.id),
+				 *old = find(was->old, was->n_old, r->config.id);
+	return (now && now->role == RAFT_VOTER) || (old && old->role == RAFT_VOTER);
+}
+
 bool raft__may_lead(struct raft *r)
 {
 	const struct raft_progress *self = raft__self(r);
-	return self && (self->voter || self->old_voter) && (self->role != RAFT_WITNESS || RAFT_HAS_BUG(WITNESS_LEADS));
+	if (!self->voter && !self->old_voter)
+		return still_needed(r);
+	return self->role != RAFT_WITNESS || RAFT_HAS_BUG(WITNESS_LEADS);
 }
 
 bool raft__sole_voter(const struct raft *r)
@@ -188,14 +202,14 @@ static struct raft_progress *take_in(struct raft *r, struct raft_progress *to, s
 	return p;
 }
 
-/* A leader keeps those that go until they have been told; itself always, for it may lead on until C_new is committed. */
+/* A leader keeps those that go until they have been told. Everyone keeps itself. */
 static void keep_leaving(struct raft *r, struct raft_progress *to, size_t *n)
 {
 	for (size_t i = 0; i < r->n_members; i++) {
 		size_t k = 0;
 		while (k < *n && to[k].id != r->members[i].id)
 			k++;
-		if (k < *n)
+		if (k < *n || (r->state != RAFT_LEADER && r->members[i].id != r->config.id))
 			continue;
 		to[*n] = r->members[i];
 		to[*n].voter = to[*n].old_voter = false;
@@ -218,8 +232,7 @@ void raft__conf_members(struct raft *r)
 		struct raft_progress *p = take_in(r, to, &n, &m->old[i]);
 		p->old_voter = votes(m->old[i].role);
 	}
-	if (r->state == RAFT_LEADER)
-		keep_leaving(r, to, &n);
+	keep_leaving(r, to, &n);
 	free(r->members);
 	r->members = to;
 	r->n_members = n;

@@ -65,6 +65,9 @@ int raft_new(const struct raft_config *config, struct raft **ret)
 	r->rng = config->seed ^ (config->id * 0x9e3779b97f4a7c15ull);
 	if (!r->rng)
 		r->rng = 1;
+	r->members = calloc(1, sizeof(*r->members));
+	RAFT_MUST(r->members);
+	r->members[r->n_members++] = (struct raft_progress){.id = config->id, .role = RAFT_LEARNER, .leaving = true};
 	int rc = raft__conf_load(r);
 	if (rc) {
 		raft_free(r);

@@ -106,6 +106,8 @@ void raft__step_snapshot_resp(struct raft *r, const struct raft_msg *m)
 	if (!p)
 		return;
 	p->recent_active = true;
+	if (p->role == RAFT_WITNESS)
+		return; /* it has all, or gets it anew after a while */
 	if (p->state != RAFT_SNAPSHOT || !p->snap_sent || m->context != p->snap_id || m->index != p->snap_index)
 		return;
 	if (m->reject) { /* it stands elsewhere than at the piece that came */

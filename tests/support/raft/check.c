@@ -164,10 +164,16 @@ void check_state(struct cluster *c, struct node *n)
 		check_broken(c, "%" PRIu64 " goes back to term %" PRIu64, n->id, st.term);
 	n->state = st.state;
 	n->term = st.term;
-	if (st.state != RAFT_LEADER || st.term >= 4096)
-		return;
-	if (n->witness)
+	if (st.state == RAFT_LEADER && n->witness)
 		check_broken(c, "a witness leads");
+}
+
+void check_leader(struct cluster *c, struct node *n)
+{
+	struct raft_status st;
+	raft_get_status(n->raft, &st);
+	if (st.state != RAFT_LEADER || st.term != n->hs.term || st.term >= 4096)
+		return;
 	if (c->leader_of[st.term] && c->leader_of[st.term] != n->id)
 		check_broken(c, "two leaders in term %" PRIu64, st.term);
 	c->leader_of[st.term] = n->id;
@@ -313,8 +319,6 @@ void check_membership(struct cluster *c, struct node *n)
 {
 	struct raft_status st;
 	raft_get_status(n->raft, &st);
-	if (st.last_index != n->base + n->n_log || n->install)
-		return; /* there is more in memory than on disk */
 	struct raft_membership want = n->membership, have;
 	for (uint64_t i = st.last_index; i > n->n_applied && i > n->base; i--) {
 		const struct entry *x = &n->log[i - n->base - 1];

@@ -8,7 +8,9 @@ void check_say(struct cluster *c, const char *fmt, ...) __attribute__((format(pr
 void check_broken(struct cluster *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void check_describe(struct cluster *c, const struct raft_msg *m);
 void check_entry(struct cluster *c, const struct raft_entry *e); /* says " 1/2=a" */
-void check_state(struct cluster *c, struct node *n);             /* one leader a term, no witness leads */
+void check_state(struct cluster *c, struct node *n);             /* no term goes back, no witness leads */
+/* One leader a term; a sole voter that fell before its term was on disk led nobody. */
+void check_leader(struct cluster *c, struct node *n);
 /* Logs match (dissertation 3.5): an entry is the same wherever its index and term are, and so is the one before. A
  * leader only appends. */
 void check_written(struct cluster *c, struct node *n, const struct raft_entry *e, uint64_t prev_term, bool overwrites);

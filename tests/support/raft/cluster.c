@@ -418,7 +418,6 @@ void cluster_finish(struct cluster *c, size_t i)
 	n->out = false;
 	raft_advance(n->raft);
 	free_arena(n);
-	check_membership(c, n);
 	serve_wanted(c, n);
 	if (n->install)
 		install(c, i);
@@ -450,8 +449,12 @@ void cluster_process(struct cluster *c, size_t i)
 			return;
 		cluster_finish(c, i);
 	}
-	if (n->up)
-		check_state(c, n);
+	if (!n->up)
+		return;
+	check_state(c, n);
+	check_leader(c, n);
+	if (!n->out && !raft_has_ready(n->raft))
+		check_membership(c, n);
 }
 
 void cluster_run(struct cluster *c, unsigned rounds)
