@@ -306,7 +306,7 @@ static int read_array(struct json_reader *r, json_t **ret)
 		r->p++;
 	} else {
 		for (size_t i = 0;; i++) {
-			json_t *v;
+			json_t *v = NULL;
 			struct path here = {.up = r->path.up, .index = i};
 			r->path.up = &here;
 			rc = read_value(r, &v);
@@ -414,8 +414,8 @@ static int read_value(struct json_reader *r, json_t **ret)
 		r->p++;
 		return read_array(r, ret);
 	case '"': {
-		const char *s;
-		size_t len;
+		const char *s = NULL;
+		size_t len = 0;
 		r->p++;
 		int rc = read_string(r, &s, &len);
 		if (rc)

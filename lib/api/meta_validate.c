@@ -61,6 +61,21 @@ void meta_validate_annotations(const json_t *annotations, const char *path, stru
 			      ANNOTATIONS_MAX);
 }
 
+/* The first part of a generated name, which may end in what a whole name may not. */
+static void check_generate_name(const struct kind *k, const json_t *meta, struct err *err)
+{
+	const char *prefix = json_get_str(meta, "generateName", "");
+	size_t n = strlen(prefix);
+	if (!n || k->name_format == FMT_NONE)
+		return;
+	_cleanup_free_ char *as_name = xstrdup(prefix);
+	if (n > 1 && as_name[n - 1] == '-')
+		as_name[n - 1] = 'a';
+	const char *why = schema_format_check(k->name_format, as_name);
+	if (why)
+		add_invalid(err, "metadata.generateName", json_object_get(meta, "generateName"), why);
+}
+
 static void check_name(const struct kind *k, const json_t *meta, struct err *err)
 {
 	const char *name = json_get_str(meta, "name", "");
@@ -104,9 +119,7 @@ static void check_finalizers(const json_t *finalizers, const json_t *meta, const
 	json_array_foreach(finalizers, i, v)
 	{
 		const char *s = json_string_value(v);
-		char field[64];
-		snprintf(field, sizeof(field), "metadata.finalizers[%zu]", i);
-		const char *why = s ? schema_format_check(FMT_QUALIFIED_NAME, s) : NULL;
+		const char *field = "metadata.finalizers", *why = s ? schema_format_check(FMT_QUALIFIED_NAME, s) : NULL;
 		if (why) {
 			add_invalid(err, field, v, why);
 		} else if (s && !strchr(s, '/') && !streq(s, "orphan") && !streq(s, "foregroundDeletion") &&
@@ -143,14 +156,20 @@ static void check_owner_references(const json_t *refs, struct err *err)
 
 	json_array_foreach(refs, i, ref)
 	{
+		const char *version = json_get_str(ref, "apiVersion", ""), *slash = strchr(version, '/');
+		bool no_version = !*version || (slash && (!slash[1] || strchr(slash + 1, '/')));
 		for (size_t n = 0; n < ARRAY_LEN(needed); n++) {
 			char field[96];
+			const char *value = json_get_str(ref, needed[n], "");
 			snprintf(field, sizeof(field), "metadata.ownerReferences.%s", needed[n]);
-			if (!*json_get_str(ref, needed[n], ""))
+			if (n == 0 ? no_version : !*value)
 				err_add_cause(err, "FieldValueInvalid", field,
-					      "Invalid value: \"\": %s must not be empty",
-					      streq(needed[n], "apiVersion") ? "version" : needed[n]);
+					      "Invalid value: \"%.200s\": %s must not be empty", value,
+					      n == 0 ? "version" : needed[n]);
 		}
+		if (streq(version, "v1") && streq(json_get_str(ref, "kind", ""), "Event"))
+			err_add_cause(err, "FieldValueInvalid", "metadata.ownerReferences",
+				      "Invalid value: \"Event\": /v1, Kind=Event is disallowed from being an owner");
 		controllers += json_get_bool(ref, "controller", false);
 	}
 	if (controllers > 1)
@@ -186,6 +205,7 @@ int meta_validate(const struct kind *k, const json_t *obj, const json_t *old, st
 	if (old_meta) {
 		check_immutable(meta, old_meta, e);
 	} else {
+		check_generate_name(k, meta, e);
 		check_name(k, meta, e);
 		check_namespace(k, meta, e);
 	}

@@ -137,7 +137,7 @@ static size_t nodes_of(const json_t *v)
 static int find(struct json_patcher *p, const char *path, json_t **ret)
 {
 	_cleanup_free_ char *token = NULL;
-	json_t *parent;
+	json_t *parent = NULL;
 	unsigned depth;
 
 	int rc = locate(p, path, &parent, &token, &depth);
@@ -189,7 +189,7 @@ static int add(struct json_patcher *p, const char *path, json_t *v_new, bool rep
 static int take_out(struct json_patcher *p, const char *path, json_t **ret)
 {
 	_cleanup_free_ char *token = NULL;
-	json_t *parent;
+	json_t *parent = NULL;
 	unsigned depth;
 	size_t i;
 
@@ -209,7 +209,7 @@ static int take_out(struct json_patcher *p, const char *path, json_t **ret)
 
 static int move(struct json_patcher *p, const char *from, const char *path)
 {
-	json_t *v;
+	json_t *v = NULL;
 	size_t n = strlen(from);
 
 	if (strncmp(path, from, n) == 0 && path[n] == '/')
@@ -222,7 +222,7 @@ static int move(struct json_patcher *p, const char *from, const char *path)
 
 static int copy(struct json_patcher *p, const char *from, const char *path)
 {
-	json_t *v;
+	json_t *v = NULL;
 
 	int rc = find(p, from, &v);
 	if (rc)

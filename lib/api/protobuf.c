@@ -351,7 +351,7 @@ static int read_entry(struct decoder *d, const struct schema_field *f, const str
 		return malformed(d, "a map's entry is no message");
 	int rc = need_container(d, obj, f, &map);
 	while (!rc && s.p < s.end) {
-		struct tag part;
+		struct tag part = {0};
 		json_t *v = NULL;
 		rc = read_tag(d, &s, &part);
 		if (rc)
@@ -402,7 +402,7 @@ static int read_field(struct decoder *d, const struct schema_field *f, const str
 static int read_message(struct decoder *d, const struct schema *s, struct span in, json_t *obj)
 {
 	while (in.p < in.end) {
-		struct tag t;
+		struct tag t = {0};
 		int rc = read_tag(d, &in, &t);
 		if (rc)
 			return rc;
@@ -471,7 +471,7 @@ int protobuf_decode(const uint8_t *data, size_t len, json_t **ret, struct err *e
 		return malformed(&d, "it does not begin with k8s and a zero byte");
 	s = (struct span){data + 4, data + len};
 	while (s.p < s.end) {
-		struct tag t;
+		struct tag t = {0};
 		int rc = read_tag(&d, &s, &t);
 		if (rc)
 			return rc;

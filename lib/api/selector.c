@@ -159,17 +159,28 @@ static bool word_is(struct word w, const char *s)
 	return strlen(s) == w.len && memcmp(w.s, s, w.len) == 0;
 }
 
+/* What the grammar sees at p: one of its symbols, or all up to the next. */
+static struct word token_at(const char *p)
+{
+	static const char *const symbols[] = {"==", "!=", "=", "!", "(", ")", ",", "<", ">"};
+	skip_space(&p);
+	for (size_t i = 0; i < ARRAY_LEN(symbols); i++)
+		if (str_starts(p, symbols[i]))
+			return (struct word){p, strlen(symbols[i])};
+	return next_word(&p);
+}
+
 static int unexpected(const char *p, const char *expected, struct err *err)
 {
-	return err_status(err, ERR_BAD_REQUEST, "unable to parse requirement: found '%.40s', expected: %s", p,
-			  expected);
+	struct word w = token_at(p);
+	return err_status(err, ERR_BAD_REQUEST, "found '%.*s'%s", (int)MIN(w.len, 100u), w.s, expected);
 }
 
 static int parse_set(const char **p, struct requirement *r, struct err *err)
 {
 	skip_space(p);
 	if (**p != '(')
-		return unexpected(*p, "'('", err);
+		return unexpected(*p, " expected: '('", err);
 	(*p)++;
 	for (;;) {
 		struct word w = next_word(p);
@@ -180,7 +191,7 @@ static int parse_set(const char **p, struct requirement *r, struct err *err)
 		if (**p == ')')
 			break;
 		if (**p != ',')
-			return unexpected(*p, "',' or ')'", err);
+			return unexpected(*p, ", expected: ',' or ')'", err);
 		(*p)++;
 	}
 	(*p)++;
@@ -201,7 +212,7 @@ static int parse_operator(const char **p, enum op *ret, struct err *err)
 			return 0;
 		}
 	}
-	return unexpected(*p, "in, notin, =, ==, !=, gt, lt", err);
+	return unexpected(*p, ", expected: in, notin, =, ==, !=, gt, lt", err);
 }
 
 static int parse_requirement(const char **p, struct selector *s, struct err *err)
@@ -211,7 +222,11 @@ static int parse_requirement(const char **p, struct selector *s, struct err *err
 	*p += negated;
 	struct word key = next_word(p);
 	if (!key.len)
-		return unexpected(*p, "!, identifier, or ','", err);
+		return unexpected(*p, ", expected: identifier", err);
+	_cleanup_free_ char *key_text = xstrndup(key.s, key.len);
+	const char *why = schema_format_check(FMT_QUALIFIED_NAME, key_text);
+	if (why) /* upstream's words: there is no path to this key */
+		return err_status(err, ERR_BAD_REQUEST, "<nil>: Invalid value: \"%s\": %s", key_text, why);
 	skip_space(p);
 	enum op op = negated ? OP_NOT_EXISTS : OP_EXISTS;
 	bool set = false;
@@ -236,6 +251,8 @@ static int parse_requirement(const char **p, struct selector *s, struct err *err
 		rc = parse_set(p, r, err);
 	} else if (op != OP_EXISTS && op != OP_NOT_EXISTS) {
 		struct word v = next_word(p);
+		if (!v.len && **p && **p != ',')
+			return unexpected(*p, ", expected: identifier", err);
 		rc = add_value(r, v.s, v.len, err);
 	}
 	return rc ? rc : finish_requirement(r, err);
@@ -247,19 +264,20 @@ int selector_parse(const char *text, struct selector **ret, struct err *err)
 	const char *p = text;
 
 	skip_space(&p);
+	if (*p && strchr("=<>(),", *p))
+		return unexpected(p, ", expected: !, identifier, or 'end of string'", err);
 	while (*p) {
-		int rc = parse_requirement(&p, s, err);
-		if (rc)
-			return rc;
+		if (parse_requirement(&p, s, err) < 0)
+			return err_prefix(err, "unable to parse requirement");
 		skip_space(&p);
 		if (!*p)
 			break;
 		if (*p != ',')
-			return unexpected(p, "',' or 'end of string'", err);
+			return unexpected(p, ", expected: ',' or 'end of string'", err);
 		p++;
 		skip_space(&p);
-		if (!*p)
-			return unexpected("", "identifier after ','", err);
+		if (!*p || strchr("=<>(),", *p))
+			return unexpected(p, ", expected: identifier after ','", err);
 	}
 	sort_requirements(s);
 	*ret = STEAL(s);

@@ -35,7 +35,7 @@ static int read_stat(pid_t pid, char *ret_state, uint64_t *ret_start, struct err
 	if (r == -ENOENT || r == -ESRCH)
 		return err_set(err, -ESRCH, "no process %d", (int)pid);
 	if (r < 0)
-		return err_move(err, &e);
+		return err_move(err, &e), r;
 	const char *p = strrchr(buf_str(&b), ')');
 	unsigned long long start;
 	char state;

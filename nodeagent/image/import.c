@@ -380,7 +380,7 @@ static int docker_image(struct import *im, const json_t *entry, struct err *err)
 
 static int import_docker(struct import *im, const char *manifest, struct err *err)
 {
-	json_t *list, *entry;
+	json_t *list = NULL, *entry;
 	size_t i;
 	int r = read_json(manifest, NULL, &list, err);
 	if (r < 0)
@@ -474,7 +474,7 @@ static int oci_follow(struct import *im, const json_t *descriptor, const json_t 
 		      struct err *err)
 {
 	_cleanup_free_ char *path = NULL;
-	json_t *doc;
+	json_t *doc = NULL;
 	if (depth > INDEX_DEPTH_MAX)
 		return err_set(err, -EPROTO, "the layout's indexes nest more than %d deep", INDEX_DEPTH_MAX);
 	int r = oci_blob(im, descriptor, &path, err);
@@ -499,7 +499,7 @@ static int oci_follow(struct import *im, const json_t *descriptor, const json_t 
 
 static int import_oci(struct import *im, const char *index_path, struct err *err)
 {
-	json_t *index, *d;
+	json_t *index = NULL, *d;
 	size_t i;
 	int found = 0, r = read_json(index_path, NULL, &index, err);
 	if (r < 0)

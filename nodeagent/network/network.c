@@ -249,7 +249,7 @@ static void lease_drop(struct network *n, const char *sandbox_id)
 
 static int lease_make(struct network *n, const char *sandbox_id, struct lease **ret, struct err *err)
 {
-	struct lease l;
+	struct lease l = {0};
 	int r = pick_address(n, &l.addr, err);
 	if (r < 0)
 		return r;

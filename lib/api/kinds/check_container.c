@@ -140,6 +140,12 @@ static bool is_standard_resource(const char *name)
 	       str_starts(name, "hugepages-");
 }
 
+/* Resources of others' naming are whole things: none is promised twice. */
+static bool may_overcommit(const char *name)
+{
+	return strchr(name, '/') ? str_starts(name, "kubernetes.io/") : !str_starts(name, "hugepages-");
+}
+
 static void check_resource_list(const json_t *list, struct at where, struct err *err)
 {
 	const char *name;
@@ -150,18 +156,19 @@ static void check_resource_list(const json_t *list, struct at where, struct err 
 		struct quantity q;
 		char text[64];
 
-		if (!strchr(name, '/') && !is_standard_resource(name))
+		if (!strchr(name, '/') && !is_standard_resource(name)) {
+			fault_invalid(err, at(where.s, "[%s]", name), name,
+				      "must be a standard resource type or fully qualified");
 			fault_invalid(err, at(where.s, "[%s]", name), name,
 				      "must be a standard resource for containers");
-		if (get_quantity(list, name, &q, text) && q.nano < 0)
+		}
+		if (!get_quantity(list, name, &q, text))
+			continue;
+		if (q.nano < 0)
 			fault_invalid(err, at(where.s, "[%s]", name), text, "must be greater than or equal to 0");
+		if (!may_overcommit(name) && q.nano % QUANTITY_UNIT != 0)
+			fault_invalid(err, at(where.s, "[%s]", name), text, "must be an integer");
 	}
-}
-
-/* Resources of others' naming are whole things: none is promised twice. */
-static bool may_overcommit(const char *name)
-{
-	return strchr(name, '/') ? str_starts(name, "kubernetes.io/") : !str_starts(name, "hugepages-");
 }
 
 static void check_request(const json_t *requests, const json_t *limits, const char *name, const char *path,
@@ -205,7 +212,7 @@ void container__check_security(const json_t *obj, _unused_ const json_t *old, co
 	bool sys_admin = false;
 
 	for (size_t i = 0; (c = json_array_get(caps, i)); i++)
-		sys_admin = sys_admin || streq(json_string_value(c), "SYS_ADMIN");
+		sys_admin = sys_admin || streq(json_string_value(c), "CAP_SYS_ADMIN");
 	if (!member_set(obj, "allowPrivilegeEscalation") || json_get_bool(obj, "allowPrivilegeEscalation", false))
 		return;
 	if (json_get_bool(obj, "privileged", false))
