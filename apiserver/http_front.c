@@ -198,6 +198,21 @@ static void on_close(void *arg, struct http_request *hr)
 	request_cancel(r);
 }
 
+/* What never became a request is refused in the API's own words. */
+static void refusal(int status, const char *reason, struct buf *body)
+{
+	struct err err = ERR_INIT;
+	if (status == 413)
+		err_status(&err, ERR_TOO_LARGE, "Request entity too large: limit is %u", BODY_MAX);
+	else
+		err_status(&err, status == 408 ? ERR_TIMEOUT : ERR_BAD_REQUEST, "%s", reason);
+	_cleanup_json_ json_t *tree = status_from_err(&err);
+	json_object_set_new(tree, "code", json_integer(status));
+	json_write(body, tree);
+	buf_addc(body, '\n');
+	err_done(&err);
+}
+
 int apiserver_listen(struct apiserver *a, struct tls_context *tls, const char *host, uint16_t port, struct err *err)
 {
 	static const struct http_server_ops ops = {on_request, on_close};
@@ -207,6 +222,7 @@ int apiserver_listen(struct apiserver *a, struct tls_context *tls, const char *h
 		/* a little more than the API's own bound, so that the refusal is the API's */
 		const struct http_limits limits = {.body_bytes = BODY_MAX + 4096};
 		a->http = http_server_new(a->env, a->loop, tls, &limits, &ops, a);
+		http_server_set_refusal(a->http, "application/json", refusal);
 	}
 	return http_server_listen(a->http, host, port, err);
 }

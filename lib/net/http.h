@@ -72,6 +72,10 @@ int http_server_listen(struct http_server *s, const char *host, uint16_t port, s
 int http_server_listen_unix(struct http_server *s, const char *path, unsigned mode, struct err *err);
 uint16_t http_server_port(const struct http_server *s);
 void http_server_set_tls(struct http_server *s, struct tls_context *tls); /* for new connections */
+/* What a request is told that is refused before it is whole (431, 413, 400 ...): by default a line of text, else what
+ * render appends to body. The content type is borrowed. */
+void http_server_set_refusal(struct http_server *s, const char *content_type,
+			     void (*render)(int status, const char *reason, struct buf *body));
 /* Stop accepting, finish what is being answered for at most grace_ms, close everything, then done(arg); s is freed. */
 void http_server_close(struct http_server *s, unsigned grace_ms, void (*done)(void *arg), void *arg);
 

@@ -207,14 +207,14 @@ void http_respond_buf(struct http_request *r, int status, const struct http_head
 
 void request__refuse(struct http_request *r, int status, const char *reason)
 {
-	char body[256];
-	int n = snprintf(body, sizeof(body), "%d %s: %s\n", status, http_status_text(status), reason);
-	static const struct http_header headers[] = {{"Content-Type", "text/plain; charset=utf-8"}, {NULL, NULL}};
 	struct sconn *c = r->conn;
+	_cleanup_buf_ struct buf body = BUF_INIT;
+	const struct http_header headers[] = {{"Content-Type", c->server->refusal_type}, {NULL, NULL}};
+	c->server->refusal(status, reason, &body);
 	r->parse.keep_alive = false;
-	send_head(r, status, headers, n);
+	send_head(r, status, headers, (ssize_t)body.len);
 	if (!r->head_only)
-		conn_add(&c->conn, body, (size_t)n);
+		conn_add(&c->conn, body.data, body.len);
 	sconn__finish(c, false);
 }
 

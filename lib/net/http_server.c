@@ -50,6 +50,7 @@ struct http_server *http_server_new(struct env *env, uv_loop_t *loop, struct tls
 	s->limits.out_bytes = s->limits.out_bytes ? s->limits.out_bytes : 16 * 1024 * 1024;
 	s->ops = *ops;
 	s->arg = arg;
+	http_server_set_refusal(s, NULL, NULL);
 	list_init(&s->conns);
 	list_init(&s->idle);
 	return s;
@@ -193,6 +194,18 @@ int http_server_listen_unix(struct http_server *s, const char *path, unsigned mo
 uint16_t http_server_port(const struct http_server *s)
 {
 	return s->port;
+}
+
+static void refusal_text(int status, const char *reason, struct buf *body)
+{
+	buf_addf(body, "%d %s: %s\n", status, http_status_text(status), reason);
+}
+
+void http_server_set_refusal(struct http_server *s, const char *content_type,
+			     void (*render)(int status, const char *reason, struct buf *body))
+{
+	s->refusal_type = render ? content_type : "text/plain; charset=utf-8";
+	s->refusal = render ? render : refusal_text;
 }
 
 void http_server_set_tls(struct http_server *s, struct tls_context *tls)

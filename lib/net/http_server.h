@@ -28,6 +28,8 @@ struct http_server {
 	struct http_limits limits;
 	struct http_server_ops ops;
 	void *arg;
+	const char *refusal_type;
+	void (*refusal)(int status, const char *reason, struct buf *body);
 	struct listener *listeners;
 	unsigned n_listeners; /* handles not closed yet */
 	uint16_t port;
