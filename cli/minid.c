@@ -126,8 +126,11 @@ static int run(enum role role, const struct options *o)
 	if (o->detach && detach(o, &report, &err) < 0)
 		return fail(&err);
 	for (int i = 0; i < 2; i++)
-		if (locks[i].fd >= 0 && lock_sign(&locks[i], &err) < 0)
+		if (locks[i].fd >= 0 && lock_sign(&locks[i], &err) < 0) {
+			if (report >= 0)
+				dprintf(report, "%s", err.message);
 			return fail(&err);
+		}
 	int r = role_run(role, o, report, &err);
 	if (r < 0)
 		fail(&err);

@@ -277,7 +277,11 @@ int image_find(struct image_store *s, const char *ref, struct image_info *ret, s
 {
 	pthread_mutex_lock(&s->mutex);
 	struct image_record *r = image_store__by_ref(s, ref);
-	int code = r ? info_of(s, r, ret, err) : err_set(err, -ENOENT, "no image \"%.200s\" on this node", ref);
+	/* what can name no image is told apart from what names one that is not here */
+	_cleanup_free_ char *name = NULL;
+	int code = r ? info_of(s, r, ret, err) : image_normalize(ref, &name, err);
+	if (!r && code == 0)
+		code = err_set(err, -ENOENT, "no image \"%.200s\" on this node", ref);
 	pthread_mutex_unlock(&s->mutex);
 	return code;
 }
