@@ -3,7 +3,6 @@
 #include <signal.h>
 
 #include "cli/minictl/verbs.h"
-#include "version.h"
 
 static int words_match(const char *name, int argc, char **argv)
 {
