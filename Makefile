@@ -94,10 +94,6 @@ $(foreach f,$(FOLDERS) runtime,$(eval $(call FOLDER_RULE,$(f))))
 $(call ARCHIVE,cli/minictl): $(filter-out %/main.o,$(call OBJ_OF,cli/minictl))
 	@rm -f $@
 	@$(AR) rcs $@ $^
-# For tests: minictl without its main().
-$(call ARCHIVE,cli/minictl): $(filter-out %/main.o,$(call OBJ_OF,cli/minictl))
-	@rm -f $@
-	@$(AR) rcs $@ $^
 $(B)/llhttp.a: $(LLHTTP_OBJ)
 	@rm -f $@
 	@$(AR) rcs $@ $^

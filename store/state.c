@@ -236,7 +236,7 @@ static int verify_row(void *arg, struct store_state_row *r)
 	struct verify *v = arg;
 	const struct mvcc_rev *have = mvcc_get(v->m, r->key, UINT64_MAX);
 	v->n++;
-	if (have && have->value && have->mod_rev == r->mod_rev && have->version == r->version &&
+	if (have && have->value && r->value && have->mod_rev == r->mod_rev && have->version == r->version &&
 	    have->create_rev == r->create_rev && have->value->len == r->value->len &&
 	    memcmp(have->value->data, r->value->data, r->value->len) == 0)
 		return 0;

@@ -155,8 +155,8 @@ static int add(struct json_patcher *p, const char *path, json_t *v_new, bool rep
 {
 	_cleanup_json_ json_t *v = v_new;
 	_cleanup_free_ char *token = NULL;
-	json_t *parent;
-	unsigned depth;
+	json_t *parent = NULL;
+	unsigned depth = 0;
 	size_t i;
 
 	int rc = locate(p, path, &parent, &token, &depth);
