@@ -172,6 +172,7 @@ int replica__open(struct engine *e, const char *dir, struct err *err);
 void replica__close(struct engine *e);
 void replica__pump(struct engine *e);
 void replica__fatal(struct engine *e, const struct err *err);
+void replica__cancel(struct engine *e, const struct err *err); /* answers whatever waits with this */
 bool replica__leads(const struct engine *e);
 
 /* apply.c */

@@ -8,6 +8,7 @@
 struct store_log_segment {
 	uint64_t seq, size, end; /* end: where the next frame goes */
 	uint64_t base, base_term, prev_end;
+	uint64_t last_batch; /* found at open: where the last batch begins; 0: there is none */
 	struct store_file *file;
 	char *path;
 };
@@ -18,7 +19,7 @@ struct store_log {
 	uint64_t cluster, member, segment_size;
 	struct store_log_segment **segments; /* ascending */
 	size_t n_segments, cap_segments;
-	uint64_t base, base_term;
+	uint64_t base, base_term, last_term;
 	/* where entry base+1+i lies: segment sequence number and offset */
 	struct log_place {
 		uint32_t seq, off;
@@ -63,10 +64,11 @@ static struct store_log_segment *segment_by_seq(const struct store_log *log, uin
 	return log->segments[seq - (uint32_t)log->segments[0]->seq];
 }
 
-static void place_entry(struct store_log *log, uint64_t index, uint32_t seq, uint64_t off)
+static void place_entry(struct store_log *log, uint64_t index, uint64_t term, uint32_t seq, uint64_t off)
 {
 	size_t at = (size_t)(index - log->base - 1); /* an index there already: it and all after it are replaced */
 	log->n_places = at + 1;
+	log->last_term = term;
 	if (log->head > 4096 && log->head > log->n_places) {
 		memmove(log->places, log->places + log->head, at * sizeof(*log->places));
 		log->head = 0;
@@ -122,9 +124,7 @@ static void begin_segment(struct store_log *log, struct store_log_job *job, size
 	s->end = LOG_HEADER_SIZE;
 	s->prev_end = prev ? prev->end : 0;
 	s->base = last_index(log);
-	s->base_term = log->base_term;
-	if (s->base > log->base)
-		MUST(store_log_term(log, s->base, &s->base_term) == 0);
+	s->base_term = log->last_term;
 	segment_push(log, s);
 	job->begin = s;
 	log->must_roll = false;
@@ -155,7 +155,7 @@ void store_log_prepare(struct store_log *log, struct store_log_job *job, const s
 	uint64_t off = s->end + (job->has_hard_state ? frame_size(sizeof(struct raft_hard_state)) : 0);
 	for (size_t i = 0; i < n; i++) {
 		MUST(entries[i].index > log->base && entries[i].index <= last_index(log) + 1);
-		place_entry(log, entries[i].index, (uint32_t)s->seq, off);
+		place_entry(log, entries[i].index, entries[i].term, (uint32_t)s->seq, off);
 		off += frame_size(entries[i].len);
 	}
 	job->size = (size_t)(off - s->end);
@@ -357,7 +357,7 @@ int store_log_reset(struct store_log *log, uint64_t index, uint64_t term, const 
 {
 	log->head = log->n_places = 0;
 	log->base = index;
-	log->base_term = term;
+	log->base_term = log->last_term = term;
 	log->must_roll = true;
 	struct store_log_job job = {0};
 	store_log_prepare(log, &job, NULL, 0, hs);
@@ -405,8 +405,9 @@ static int take_frames(struct store_log *log, struct store_log_segment *s, const
 		} else {
 			if (f.index <= log->base || f.index > last_index(log) + 1)
 				return damage(err, s, s->end, "an index out of sequence");
-			place_entry(log, f.index, (uint32_t)s->seq, s->end);
+			place_entry(log, f.index, f.term, (uint32_t)s->seq, s->end);
 		}
+		s->last_batch = f.batch;
 		s->end += frame_size(f.len);
 	}
 	return 0;
@@ -433,6 +434,22 @@ static int check_tail(struct store_log *log, const struct store_log_segment *s, 
 	return 0;
 }
 
+/* What is read here may be in the page cache only: a sync that failed has marked it clean, and a next one would succeed
+ * and mean nothing. Only the last batch can be such, so it is written again before anyone relies on it. */
+static int settle_tail(struct store_log *log, struct store_log_segment *s, const char *data, struct err *err)
+{
+	const struct store_disk_ops *ops = log->disk->ops;
+	uint64_t from = MAX(s->last_batch, (uint64_t)LOG_HEADER_SIZE);
+	int rc = 0;
+	if (s->end > from)
+		rc = ops->pwrite(s->file, data + from, (size_t)(s->end - from), from);
+	if (!rc && s->end > from && ops->sync(s->file))
+		rc = -EIO;
+	if (!rc && ops->sync_dir(log->disk, log->dir))
+		rc = -EIO;
+	return rc ? err_set(err, rc, "cannot write the end of %s again: %s", s->path, strerror(-rc)) : 0;
+}
+
 static int load_segment(struct store_log *log, struct store_log_segment *s, uint64_t limit, struct err *err)
 {
 	const struct store_disk_ops *ops = log->disk->ops;
@@ -450,8 +467,10 @@ static int load_segment(struct store_log *log, struct store_log_segment *s, uint
 	int rc = take_frames(log, s, data, last ? s->size : MIN(limit, s->size), err);
 	if (rc)
 		return rc;
-	if (last)
-		return check_tail(log, s, data, s->size, err);
+	if (last) {
+		rc = check_tail(log, s, data, s->size, err);
+		return rc ? rc : settle_tail(log, s, data, err);
+	}
 	if (s->end != limit)
 		return damage(err, s, s->end, "a bad frame in a finished segment");
 	return 0;
@@ -530,7 +549,7 @@ static int recover(struct store_log *log, struct err *err)
 		struct store_log_segment *s = log->segments[i];
 		if (i == 0 || s->base > last_index(log)) { /* begun anew after a reset that did not get to clean up */
 			log->base = s->base;
-			log->base_term = s->base_term;
+			log->base_term = log->last_term = s->base_term;
 			log->head = log->n_places = 0;
 		}
 		rc = load_segment(log, s, i + 1 < log->n_segments ? log->segments[i + 1]->prev_end : 0, err);

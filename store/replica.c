@@ -28,11 +28,21 @@ static void fail_list(struct engine *e, struct list *l, const struct err *err)
 	}
 }
 
+void replica__cancel(struct engine *e, const struct err *err)
+{
+	fail_list(e, &e->inflight, err);
+	fail_list(e, &e->waiting, err);
+	fail_list(e, &e->lazy, err);
+	fail_list(e, &e->reads, err);
+}
+
 /* Nothing is certain any more: whoever waits is told so, and the process is to end. */
 void replica__fatal(struct engine *e, const struct err *err)
 {
-	if (e->failed)
+	if (e->failed) {
+		env_post(e->env, &e->pump); /* whoever closes may have waited for this */
 		return;
+	}
 	e->failed = true;
 	e->fatal = NEW(struct err);
 	err_copy(e->fatal, err);
@@ -217,8 +227,12 @@ static void log_written(struct env_work *w)
 static void retry(struct env_timer *t)
 {
 	struct engine *e = CONTAINER_OF(t, struct engine, retry);
-	if (!e->failed)
+	if (!e->failed) {
 		env_submit(e->env, &e->log_work);
+		return;
+	}
+	e->writing = false;
+	env_post(e->env, &e->pump);
 }
 
 /* ---- reads ---- */
@@ -368,10 +382,7 @@ static void fail_all(struct engine *e)
 	err_status(&err, ERR_TIMEOUT, "the store has stopped (%s): whether the write happened is unknown",
 		   e->fatal->message);
 	err.code = -ECANCELED;
-	fail_list(e, &e->inflight, &err);
-	fail_list(e, &e->waiting, &err);
-	fail_list(e, &e->lazy, &err);
-	fail_list(e, &e->reads, &err);
+	replica__cancel(e, &err);
 	watch__end_all(e, &err);
 }
 

@@ -197,12 +197,18 @@ void store__maybe_closed(struct engine *e)
 	if (!e->closing || (e->writing && !stuck) || e->state_writing || !list_empty(&e->history_reads) ||
 	    !list_empty(&e->answers))
 		return;
-	bool queued = !list_empty(&e->waiting) || !list_empty(&e->lazy) || !list_empty(&e->inflight) ||
-		      !list_empty(&e->reads) || raft_has_ready(e->raft);
-	if (!e->failed && !stuck && (queued || (!writer__clean(e) && !e->state_full)))
+	bool calls = !list_empty(&e->waiting) || !list_empty(&e->lazy) || !list_empty(&e->inflight) ||
+		     !list_empty(&e->reads);
+	bool dirty = raft_has_ready(e->raft) || (!writer__clean(e) && !e->state_full);
+	if (!e->failed && !stuck && (calls || dirty))
 		return;
 	_cleanup_err_ struct err err = ERR_INIT;
 	err_status(&err, ERR_CANCELED, "the store is closing");
+	if (calls) { /* stuck: it would wait for ever */
+		replica__cancel(e, &err);
+		env_post(e->env, &e->pump);
+		return; /* once more: an answer may have asked for something, and was refused */
+	}
 	watch__end_all(e, &err);
 	watch__sweep(e);
 	void (*done)(void *) = e->close_done;

@@ -569,6 +569,7 @@ void sim_disk_restart(struct sim_disk *d, bool power)
 {
 	if (power)
 		lose_names(d);
+	d->power_lost = power;
 	d->used = 0;
 	for (size_t i = 0; i < d->now.n; i++) {
 		struct sim_vnode *n = d->now.list[i].node;
@@ -603,7 +604,7 @@ bool sim_disk_flip(struct sim_disk *d, struct sim_flip *ret)
 		if (rand_below(&sim.disk, ++n) == 0)
 			pick = e;
 	}
-	if (!pick || pick->node->n_writes)
+	if (!pick || d->power_lost)
 		return false;
 	/* the bytes of the very last write can't be told from a torn one, by anyone */
 	uint64_t end = pick == newest ? pick->node->last_off : pick->node->size;

@@ -40,6 +40,7 @@ struct sim_disk {
 	struct sim_pending_name *pending;
 	size_t n_pending, cap_pending;
 	bool dead, locked;
+	bool power_lost;   /* at the last restart: its last writes may be torn */
 	uint64_t crash_in; /* I/O points; 0: not armed */
 	uint64_t capacity, used;
 	uint64_t p_read_error, p_write_error, p_sync_error; /* per million */

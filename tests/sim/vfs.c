@@ -262,13 +262,12 @@ static int vfs_open(_unused_ sqlite3_vfs *vfs, const char *path, sqlite3_file *b
 		f->node = sim_vnode_anonymous();
 	} else {
 		f->disk = sim_disk_of(path);
-		bool fresh = !sim_disk_find(f->disk, path);
 		int rc = sim_open(f->disk, path, (flags & SQLITE_OPEN_CREATE) != 0, false, &f->node);
 		if (rc)
 			return SQLITE_CANTOPEN;
 		f->path = xstrdup(path);
-		f->sync_dir =
-			fresh && (flags & (SQLITE_OPEN_MAIN_JOURNAL | SQLITE_OPEN_SUPER_JOURNAL | SQLITE_OPEN_WAL));
+		f->sync_dir = (flags & SQLITE_OPEN_CREATE) &&
+			      (flags & (SQLITE_OPEN_MAIN_JOURNAL | SQLITE_OPEN_SUPER_JOURNAL | SQLITE_OPEN_WAL));
 		if (flags & SQLITE_OPEN_DELETEONCLOSE)
 			f->remove = xstrdup(path);
 	}

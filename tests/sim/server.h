@@ -1,0 +1,45 @@
+/* One simulated server: the real store on a virtual disk, with a clock of its own and lanes that take time. */
+#ifndef MINI_TESTS_SIM_SERVER_H
+#define MINI_TESTS_SIM_SERVER_H
+
+#include "lib/core/env_sim.h"
+#include "store/store.h"
+#include "tests/sim/disk.h"
+
+struct sim_server {
+	unsigned id;
+	struct sim_disk disk;
+	struct env *env;
+	struct env_ops env_ops; /* env_sim's, but for the lanes */
+	struct sim_lane {
+		struct list queue;
+		struct env_timer timer;
+		bool ran;
+		struct sim_server *server;
+	} lanes[ENV_LANE_COUNT];
+	uint64_t lane_us; /* a piece of work takes up to this long */
+	struct store *store;
+	struct store_config config;
+	char dir[8];
+	unsigned life;          /* counts starts: what belongs to an earlier one is of no account */
+	unsigned drift_percent; /* its clock's speed, 100: true */
+	bool fatal;             /* it has stopped by itself in this life */
+	uint64_t restart_at;
+	unsigned crashes, fatals;
+};
+
+void sim_server_init(struct sim_server *s, unsigned id);
+void sim_server_done(struct sim_server *s);
+/* 0, or what store_open() says. */
+int sim_server_start(struct sim_server *s, struct err *err);
+/* Its process is gone, at once; with power lost what it did not sync may be too. */
+void sim_server_crash(struct sim_server *s, bool power);
+void sim_server_close(struct sim_server *s); /* orderly */
+void sim_server_run(struct sim_server *s, uint64_t us);
+/* Up, and nothing has happened that its users would not live to see. */
+static inline bool sim_server_alive(const struct sim_server *s)
+{
+	return s->store && !s->disk.dead;
+}
+
+#endif

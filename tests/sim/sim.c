@@ -1,0 +1,307 @@
+/* One seed, one life of a store: phase one with faults, phase two without, then everything that was seen is judged. */
+#include "tests/sim/sim.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <sys/wait.h>
+
+#include "lib/core/log.h"
+#include "tests/sim/clients.h"
+#include "tests/sim/ledger.h"
+
+struct sim sim;
+
+void sim_trace_bytes(const void *data, size_t len)
+{
+	sim.hash = (sim.hash ^ hash64(data, len)) * 0x100000001b3ull;
+}
+
+void sim_trace(const char *fmt, ...)
+{
+	char line[1400];
+	va_list ap;
+	va_start(ap, fmt);
+	int n = vsnprintf(line, sizeof(line), fmt, ap);
+	va_end(ap);
+	sim_trace_bytes(line, MIN((size_t)n, sizeof(line) - 1));
+	sim_trace_bytes(&sim.now_us, sizeof(sim.now_us));
+	sim.events++;
+	if (sim.verbose)
+		fprintf(stderr, "%10" PRIu64 " %s\n", sim.now_us, line);
+}
+
+void sim_violation(const char *fmt, ...)
+{
+	va_list ap;
+	fflush(stderr);
+	printf("seed %" PRIu64 " hash %016" PRIx64 " VIOLATION at %" PRIu64 " us: ", sim.seed, sim.hash, sim.now_us);
+	va_start(ap, fmt);
+	vprintf(fmt, ap);
+	va_end(ap);
+	printf("\n");
+	fflush(stdout);
+	_exit(1);
+}
+
+/* ---- the faults of one life ---- */
+
+struct plan {
+	uint64_t length_us;
+	uint64_t p_crash;    /* per million and millisecond, per server */
+	uint64_t p_io_crash; /* a crash is armed for one of the next I/O points */
+	uint64_t power;      /* per million: a crash loses power, not only the process */
+	uint64_t p_full, p_jump, p_close, p_flip;
+	uint64_t p_sync_error, p_write_error, p_read_error;
+};
+
+static uint64_t sometimes(uint64_t chance, uint64_t lo, uint64_t hi)
+{
+	return rand_chance(&sim.rand, chance) ? rand_between(&sim.rand, lo, hi) : 0;
+}
+
+static void make_plan(struct plan *p)
+{
+	*p = (struct plan){
+		.length_us = 500000 * rand_between(&sim.rand, 4, 16),
+		.p_crash = sometimes(600000, 100, 2000),
+		.p_io_crash = sometimes(800000, 200, 3000),
+		.power = rand_chance(&sim.rand, 700000) ? 800000 : rand_below(&sim.rand, 1000000),
+		.p_full = sometimes(300000, 50, 500),
+		.p_jump = sometimes(300000, 50, 1000),
+		.p_close = sometimes(300000, 50, 500),
+		.p_flip = sometimes(400000, 100000, 600000),
+		.p_sync_error = sometimes(300000, 100, 3000),
+		.p_write_error = sometimes(200000, 10, 500),
+		.p_read_error = sometimes(200000, 10, 500),
+	};
+}
+
+static struct sim_server server;
+
+static void configure(struct sim_server *s)
+{
+	s->lane_us = rand_chance(&sim.rand, 200000) ? 0 : 100ull << rand_below(&sim.rand, 9);
+	s->drift_percent = (unsigned)rand_between(&sim.rand, 96, 104);
+	s->config.history_us = rand_chance(&sim.rand, 500000) ? 0 : 1000000 * rand_between(&sim.rand, 1, 4);
+	s->config.history_bytes = rand_chance(&sim.rand, 500000) ? 0 : 1000ull << rand_below(&sim.rand, 6);
+	s->config.read_back = true;
+	s->config.sizes = (struct store_sizes){.log_segment = 16384ull << rand_below(&sim.rand, 4),
+					       .state_bytes = 500ull << rand_below(&sim.rand, 8),
+					       .state_us = 50000ull << rand_below(&sim.rand, 6),
+					       .checkpoint = 8192ull << rand_below(&sim.rand, 6)};
+}
+
+static void set_faults(struct sim_server *s, const struct plan *p)
+{
+	s->disk.p_sync_error = p ? p->p_sync_error : 0;
+	s->disk.p_write_error = p ? p->p_write_error : 0;
+	s->disk.p_read_error = p ? p->p_read_error : 0;
+	if (!p)
+		s->disk.capacity = 0;
+}
+
+/* Damage must be told, never be taken for the end of the log; then it is undone (restored from elsewhere). */
+static void start_damaged(struct sim_server *s)
+{
+	struct sim_flip flip;
+	_cleanup_err_ struct err err = ERR_INIT;
+	if (!sim_disk_flip(&s->disk, &flip))
+		return;
+	int rc = sim_server_start(s, &err);
+	if (rc == 0) { /* it was in bytes that mean nothing: then nothing may be lost */
+		sim_disk_unflip(&flip);
+		return;
+	}
+	if (rc != -EUCLEAN && !s->disk.dead)
+		sim_violation("a damaged log is refused with %d: %s", rc, err.message);
+	sim_disk_restart(&s->disk, false);
+	sim_disk_unflip(&flip);
+}
+
+static void start(struct sim_server *s, const struct plan *p)
+{
+	_cleanup_err_ struct err err = ERR_INIT;
+	if (p && rand_chance(&sim.rand, p->p_flip)) {
+		set_faults(s, NULL);
+		start_damaged(s);
+	}
+	if (s->store)
+		return;
+	/* a start is a time to crash in, too */
+	if (p && rand_chance(&sim.rand, p->p_io_crash * 100))
+		s->disk.crash_in = rand_between(&sim.rand, 1, 40);
+	int rc = sim_server_start(s, &err);
+	bool faults = s->disk.p_read_error || s->disk.p_write_error || s->disk.p_sync_error || s->disk.capacity;
+	if (rc && !s->disk.dead && !faults)
+		sim_violation("server %u does not start: %s", s->id, err.message);
+	if (rc) {
+		sim_disk_restart(&s->disk, p && rand_chance(&sim.rand, p->power));
+		s->restart_at = sim.now_us + rand_below(&sim.rand, 100000);
+		set_faults(s, NULL); /* or it never comes back */
+		return;
+	}
+	set_faults(s, p);
+}
+
+static void disturb(struct sim_server *s, const struct plan *p)
+{
+	if (rand_chance(&sim.rand, p->p_crash))
+		s->disk.dead = true;
+	if (!s->disk.crash_in && rand_chance(&sim.rand, p->p_io_crash))
+		s->disk.crash_in = rand_between(&sim.rand, 1, 200);
+	if (rand_chance(&sim.rand, p->p_full))
+		s->disk.capacity = s->disk.capacity ? 0 : s->disk.used + rand_below(&sim.rand, 100000);
+	if (s->store && rand_chance(&sim.rand, p->p_jump)) {
+		sim_trace("server %u clock jumps", s->id);
+		ledger_clock_jumped();
+		sim_server_run(s, rand_between(&sim.rand, 1000, 8000000));
+	}
+	if (s->store && !s->disk.dead && rand_chance(&sim.rand, p->p_close)) {
+		sim_server_close(s);
+		s->restart_at = sim.now_us + rand_below(&sim.rand, 300000);
+	}
+}
+
+static void turn(struct sim_server *s, const struct plan *p, struct sim_users *u)
+{
+	if (s->store && s->disk.dead) {
+		sim_server_crash(s, rand_chance(&sim.rand, p ? p->power : 1000000));
+		s->restart_at = sim.now_us + rand_below(&sim.rand, 300000);
+	}
+	if (!s->store && sim.now_us >= s->restart_at) {
+		start(s, p);
+		if (sim_server_alive(s))
+			users_read_all(u, s, false);
+	}
+	if (p)
+		disturb(s, p);
+}
+
+static void run(struct sim_users *u, const struct plan *p, uint64_t us)
+{
+	for (uint64_t end = sim.now_us + us; sim.now_us < end;) {
+		turn(&server, p, u);
+		users_run(u);
+		sim_server_run(&server, 1000);
+		sim.now_us += 1000;
+	}
+}
+
+static void live(void)
+{
+	struct sim_users users;
+	struct plan plan;
+	sim_server_init(&server, 0);
+	configure(&server);
+	make_plan(&plan);
+	users_init(&users, &server, 1);
+	run(&users, &plan, plan.length_us);
+	/* phase two: nothing fails any more */
+	set_faults(&server, NULL);
+	server.disk.crash_in = 0;
+	run(&users, NULL, 2000000);
+	users.quiet = true;
+	run(&users, NULL, 6000000); /* longer than any lease */
+	if (!users_idle(&users))
+		sim_violation("a call is not answered when all is quiet");
+	users_read_all(&users, &server, false);
+	run(&users, NULL, 100000);
+	users_settle(&users);
+	/* what is there is there, however it ends */
+	server.disk.dead = true;
+	run(&users, NULL, 2000000);
+	struct ledger_stats st;
+	ledger_check(&st);
+	if (sim.verbose)
+		fprintf(stderr,
+			"# %zu writes, %zu reads, %zu events, %zu watches, %zu revisions (%zu unknown), %" PRIu64
+			" answers, %" PRIu64 " refused, %" PRIu64 " unknown, %" PRIu64 " compactions, %" PRIu64
+			" lists, %u crashes, %u stops, %" PRIu64 " io, %" PRIu64 " writes lost, %" PRIu64
+			" torn, %zu undecided\n",
+			st.writes, st.reads, st.events, st.sessions, st.revisions, st.gaps, users.answered,
+			users.refused, users.unknown, users.compactions, users.expired_watches, server.crashes,
+			server.fatals, server.disk.io, server.disk.lost_writes, server.disk.torn_writes, st.undecided);
+	if (st.writes == 0)
+		sim_violation("nothing was written");
+	sim_server_done(&server);
+}
+
+static void run_seed(uint64_t seed)
+{
+	sim.seed = seed;
+	sim.rand.x = seed * 3 + 1;
+	sim.disk.x = seed * 3 + 2;
+	sim.salts.x = seed * 3 + 3;
+	sim.hash = 0xcbf29ce484222325ull;
+	sim.now_us = 1000000;
+	if (!sim.verbose) {
+		fflush(stderr);
+		if (!freopen("/dev/null", "w", stderr))
+			abort();
+	}
+	sim_vfs_register();
+	live();
+	printf("seed %" PRIu64 " hash %016" PRIx64 " ok\n", sim.seed, sim.hash);
+}
+
+/* A process for each seed: the same from its first byte, whatever ran before it. */
+static int run_many(uint64_t from, uint64_t n, unsigned jobs)
+{
+	unsigned running = 0, failed = 0;
+	pid_t pids[64];
+	uint64_t seeds[64];
+	for (uint64_t i = 0; i < n || running;) {
+		if (i < n && running < jobs) {
+			fflush(stdout);
+			pid_t pid = fork();
+			if (pid == 0) {
+				run_seed(from + i);
+				fflush(stdout);
+				_exit(0);
+			}
+			if (pid < 0)
+				return 1;
+			pids[running] = pid;
+			seeds[running++] = from + i++;
+			continue;
+		}
+		int status;
+		pid_t pid = wait(&status);
+		if (pid < 0)
+			break;
+		unsigned k = 0;
+		while (k + 1 < running && pids[k] != pid)
+			k++;
+		if (WIFSIGNALED(status))
+			printf("seed %" PRIu64 " VIOLATION: ended by signal %d\n", seeds[k], WTERMSIG(status));
+		running--;
+		pids[k] = pids[running];
+		seeds[k] = seeds[running];
+		failed += status != 0;
+	}
+	printf("%" PRIu64 " seeds from %" PRIu64 ", %u failed\n", n, from, failed);
+	return failed ? 1 : 0;
+}
+
+int main(int argc, char **argv)
+{
+	uint64_t seed = 1, from = 1, runs = 0, jobs = 2;
+	for (int i = 1; i < argc; i++) {
+		uint64_t *to = streq(argv[i], "--seed")   ? &seed
+			       : streq(argv[i], "--from") ? &from
+			       : streq(argv[i], "--runs") ? &runs
+			       : streq(argv[i], "--jobs") ? &jobs
+							  : NULL;
+		if (streq(argv[i], "--verbose")) {
+			sim.verbose = true;
+		} else if (!to || i + 1 == argc || parse_u64(argv[++i], to)) {
+			fprintf(stderr, "usage: sim [--seed N | --runs N [--from N] [--jobs N]] [--verbose]\n");
+			return 2;
+		}
+	}
+	if (runs)
+		return run_many(from, runs, jobs ? (unsigned)MIN(jobs, (uint64_t)64) : 1);
+	run_seed(seed);
+	return 0;
+}
