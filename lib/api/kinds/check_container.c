@@ -166,7 +166,7 @@ static void check_resource_list(const json_t *list, struct at where, struct err 
 			continue;
 		if (q.nano < 0)
 			fault_invalid(err, at(where.s, "[%s]", name), text, "must be greater than or equal to 0");
-		if (!may_overcommit(name) && q.nano % QUANTITY_UNIT != 0)
+		if (!may_overcommit(name) && q.nano % 1000000000 != 0)
 			fault_invalid(err, at(where.s, "[%s]", name), text, "must be an integer");
 	}
 }
@@ -260,11 +260,27 @@ static void check_thresholds(const json_t *obj, const char *path, struct err *er
 	}
 }
 
+static void check_propagation(const json_t *obj, const char *path, struct err *err)
+{
+	size_t i;
+	json_t *m;
+
+	if (json_get_bool(json_object_get(obj, "securityContext"), "privileged", false))
+		return;
+	json_array_foreach(json_object_get(obj, "volumeMounts"), i, m)
+	{
+		if (streq(json_get_str(m, "mountPropagation", ""), "Bidirectional"))
+			fault_forbidden(err, at(path, "volumeMounts[%zu].mountPropagation", i),
+					"Bidirectional mount propagation is available only to privileged containers");
+	}
+}
+
 void container__check(const json_t *obj, _unused_ const json_t *old, const char *path, struct err *err)
 {
 	check_image(obj, path, err);
 	check_port_names(json_object_get(obj, "ports"), path, err);
 	check_thresholds(obj, path, err);
+	check_propagation(obj, path, err);
 	if (member_set(json_object_get(obj, "readinessProbe"), "terminationGracePeriodSeconds"))
 		fault_invalid_int(
 			err, at(path, "readinessProbe.terminationGracePeriodSeconds"),
