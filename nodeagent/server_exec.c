@@ -163,7 +163,7 @@ static const char *choose_protocol(const char *offered)
 static bool flag(struct http_request *r, const char *name)
 {
 	const char *v = http_query(r, name);
-	return v && (streq(v, "true") || streq(v, "1"));
+	return v && http_query_true(v);
 }
 
 static size_t command_of(struct http_request *r, const char *argv[ARGS_MAX + 1])

@@ -232,7 +232,7 @@ static off_t tail_offset(int fd, int64_t lines)
 static bool flag(struct http_request *r, const char *name)
 {
 	const char *v = http_query(r, name);
-	return v && (streq(v, "true") || streq(v, "1"));
+	return v && http_query_true(v);
 }
 
 /* A number that must not be negative; dflt when absent. False: answered with 400. */

@@ -85,6 +85,8 @@ const char *http_target(const struct http_request *r); /* as sent: path and quer
 const char *http_path(const struct http_request *r);   /* percent-decoded, without the query; no NUL, no ".." games */
 /* First value of a query parameter, decoded; NULL when absent. http_query_next iterates all (pos from 0). */
 const char *http_query(const struct http_request *r, const char *name);
+/* A flag's value as Kubernetes reads it: all but "false" and "0" mean yes, the empty one too. */
+bool http_query_true(const char *value);
 bool http_query_next(const struct http_request *r, unsigned *pos, const char **ret_name, const char **ret_value);
 const char *http_header(const struct http_request *r, const char *name); /* case-insensitive, first; NULL if absent */
 bool http_header_next(const struct http_request *r, unsigned *pos, const char **ret_name, const char **ret_value);

@@ -73,6 +73,11 @@ bool http_query_next(const struct http_request *r, unsigned *pos, const char **r
 	return true;
 }
 
+bool http_query_true(const char *value)
+{
+	return !streq(value, "0") && strcasecmp(value, "false") != 0;
+}
+
 const char *http_query(const struct http_request *r, const char *name)
 {
 	const char *n, *v;
