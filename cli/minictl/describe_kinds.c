@@ -213,8 +213,8 @@ static int64_t sum(const json_t *pod, const char *member, const char *name, bool
 
 static const char *amount(int64_t v, int64_t of, bool milli)
 {
-	const char *text = milli                ? keepf("%lldm", (long long)v)
-			   : v == 0             ? "0"
+	const char *text = v == 0               ? "0"
+			   : milli              ? keepf("%lldm", (long long)v)
 			   : v % (1 << 20) == 0 ? keepf("%lldMi", (long long)(v >> 20))
 						: keepf("%lld", (long long)v);
 	return keepf("%s (%lld%%)", text, of > 0 ? (long long)(v * 100 / of) : 0);

@@ -5,7 +5,8 @@
 #include "cli/minictl/output.h"
 #include "cli/minictl/rest.h"
 
-/* Every verb: its code is in the file of its name. */
+/* Every verb: a function verb_NAME. */
+/* clang-format off */
 #define VERBS(X)                                                                                                       \
 	X(get)                                                                                                         \
 	X(describe)                                                                                                    \
@@ -28,6 +29,7 @@
 #define X(v) int verb_##v(struct ctl *c, int argc, char **argv, struct err *err);
 VERBS(X)
 #undef X
+/* clang-format on */
 
 #define OPTS_END                                                                                                       \
 	{                                                                                                              \
