@@ -7,25 +7,16 @@
 
 /* Every verb: a function verb_NAME. */
 /* clang-format off */
-#define VERBS(X)                                                                                                       \
-	X(get)                                                                                                         \
-	X(describe)                                                                                                    \
-	X(create)                                                                                                      \
-	X(apply)                                                                                                       \
-	X(delete)                                                                                                      \
-	X(edit)                                                                                                        \
-	X(patch)                                                                                                       \
-	X(replace) X(label) X(annotate) X(scale) X(expose) X(explain) X(logs) X(exec) X(wait) X(cordon) X(uncordon)    \
-		X(drain) X(taint) X(version) X(top) X(completion) X(rollout_status) X(rollout_history) X(rollout_undo) \
-			X(rollout_restart) X(rollout_pause) X(rollout_resume) X(set_image) X(set_env) X(auth_can_i)    \
-				X(auth_whoami) X(api_resources) X(api_versions) X(cluster_info) X(create_namespace) X( \
-					create_configmap) X(create_secret_generic) X(create_serviceaccount)            \
-					X(create_deployment) X(create_service) X(create_role) X(create_clusterrole)    \
-						X(create_rolebinding) X(create_clusterrolebinding) X(create_token)     \
-							X(config_view) X(config_current_context)                       \
-								X(config_get_contexts) X(config_use_context)           \
-									X(config_set_context) X(image_import)          \
-										X(image_ls) X(image_rm) X(image_build)
+#define VERBS(X) \
+	X(describe) X(create) X(apply) X(delete) X(edit) X(patch) X(replace) X(label) X(annotate) X(scale) \
+	X(expose) X(explain) X(logs) X(exec) X(wait) X(cordon) X(uncordon) X(drain) X(taint) X(version) \
+	X(top) X(completion) X(rollout_status) X(rollout_history) X(rollout_undo) X(rollout_restart) \
+	X(rollout_pause) X(rollout_resume) X(set_image) X(set_env) X(auth_can_i) X(auth_whoami) \
+	X(api_resources) X(api_versions) X(cluster_info) X(create_namespace) X(create_configmap) \
+	X(create_secret_generic) X(create_serviceaccount) X(create_deployment) X(create_service) \
+	X(create_role) X(create_clusterrole) X(create_rolebinding) X(create_clusterrolebinding) \
+	X(create_token) X(config_view) X(config_current_context) X(config_get_contexts) \
+	X(config_use_context) X(config_set_context) X(image_import) X(image_ls) X(image_rm) X(image_build)
 #define X(v) int verb_##v(struct ctl *c, int argc, char **argv, struct err *err);
 VERBS(X)
 #undef X
