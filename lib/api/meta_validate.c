@@ -119,9 +119,11 @@ static void check_finalizers(const json_t *finalizers, const json_t *meta, const
 	json_array_foreach(finalizers, i, v)
 	{
 		const char *s = json_string_value(v);
-		const char *field = "metadata.finalizers", *why = s ? schema_format_check(FMT_QUALIFIED_NAME, s) : NULL;
+		const char *why = s ? schema_format_check(FMT_QUALIFIED_NAME, s) : NULL;
+		char field[64];
+		snprintf(field, sizeof(field), "metadata.finalizers[%zu]", i);
 		if (why) {
-			add_invalid(err, field, v, why);
+			add_invalid(err, "metadata.finalizers", v, why);
 		} else if (s && !strchr(s, '/') && !streq(s, "orphan") && !streq(s, "foregroundDeletion") &&
 			   !streq(s, "kubernetes")) {
 			add_invalid(err, field, v,

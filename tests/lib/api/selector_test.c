@@ -66,6 +66,31 @@ static void test_refused(void **state)
 	buf_done(&many);
 }
 
+/* The words are upstream's. */
+static void test_words(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *in, *message;
+	} cases[] = {
+		{"a===b", "unable to parse requirement: found '=', expected: identifier"},
+		{"a in b", "unable to parse requirement: found 'b' expected: '('"},
+		{"a gt x", "unable to parse requirement: found 'gt', expected: in, notin, =, ==, !=, gt, lt"},
+		{"!", "unable to parse requirement: found '', expected: identifier"},
+		{",", "found ',', expected: !, identifier, or 'end of string'"},
+		{"a=b,", "found '', expected: identifier after ','"},
+		{"a=b c", "found 'c', expected: ',' or 'end of string'"},
+		{"a>x", "unable to parse requirement: values[0]: Invalid value: \"x\": for 'Gt', 'Lt' operators, the "
+			"value must be an integer"},
+	};
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		struct selector *s = NULL;
+		struct err err = ERR_INIT;
+		assert_true(selector_parse(cases[i].in, &s, &err) < 0);
+		assert_string_equal(err.message, cases[i].message);
+	}
+}
+
 static void test_objects(void **state)
 {
 	(void)state;
@@ -133,10 +158,8 @@ int main(void)
 {
 	cmocka_set_message_output(CM_OUTPUT_TAP);
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_text),
-		cmocka_unit_test(test_refused),
-		cmocka_unit_test(test_objects),
-		cmocka_unit_test(test_fields),
+		cmocka_unit_test(test_text),    cmocka_unit_test(test_refused), cmocka_unit_test(test_words),
+		cmocka_unit_test(test_objects), cmocka_unit_test(test_fields),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -106,7 +106,18 @@ static void pods(_unused_ void **state)
 		{"pod", POD, C("'resources':{'requests':{'cpu':'2'},'limits':{'cpu':'1'}}"),
 		 AT_C "resources.requests: Invalid value: \"2\": must be less than or equal to cpu limit of 1\n"},
 		{"pod", POD, C("'resources':{'requests':{'gpu':'2'}}"),
-		 AT_C "resources.requests[gpu]: Invalid value: \"gpu\": must be a standard resource for containers\n"},
+		 AT_C "resources.requests[gpu]: Invalid value: \"gpu\": must be a standard resource type or fully "
+		      "qualified\n" AT_C
+		      "resources.requests[gpu]: Invalid value: \"gpu\": must be a standard resource for containers\n"},
+		{"pod", POD, C("'resources':{'limits':{'a.b/c':'1.5'}}"),
+		 AT_C "resources.limits[a.b/c]: Invalid value: \"1.5\": must be an integer\n" AT_C
+		      "resources.requests[a.b/c]: Invalid value: \"1.5\": must be an integer\n"},
+		{"pod", POD,
+		 "{'spec':{'volumes':[{'name':'v','emptyDir':{}}],'containers':[{'name':'c','image':'i:1',"
+		 "'volumeMounts':[{'name':'v','mountPath':'/m','mountPropagation':'Bidirectional'}]}]}}",
+		 AT_C
+		 "volumeMounts[0].mountPropagation: Forbidden: Bidirectional mount propagation is available only to "
+		 "privileged containers\n"},
 		{"pod", POD, C("'resources':{'requests':{'a.b/gpu':'1'},'limits':{'a.b/gpu':'2'}}"),
 		 AT_C "resources.requests: Invalid value: \"1\": must be equal to a.b/gpu limit of 2\n"},
 		{"pod", POD,
