@@ -237,19 +237,53 @@ static void tolerate(json_t *spec, const char *key)
 					      "NoExecute", "tolerationSeconds", 300));
 }
 
-static void admit_pod(struct request *r, json_t *pod)
+void admit_pod_update(json_t *pod)
 {
-	admit_account(r, pod);
 	json_t *spec = json_need_object(pod, "spec");
 	tolerate(spec, "node.kubernetes.io/not-ready");
 	tolerate(spec, "node.kubernetes.io/unreachable");
-	if (!json_object_get(spec, "priority")) {
-		const char *class = json_get_str(spec, "priorityClassName", "");
-		json_put_int(spec, "priority",
-			     streq(class, "system-node-critical")      ? 2000001000
-			     : streq(class, "system-cluster-critical") ? 2000000000
-								       : 0);
-	}
+}
+
+/* The two classes every cluster has; a pod never says its number itself. -1: no such class. */
+static int64_t priority_of(const char *class)
+{
+	if (streq(class, "system-node-critical"))
+		return 2000001000;
+	if (streq(class, "system-cluster-critical"))
+		return 2000000000;
+	return *class ? -1 : 0;
+}
+
+/* Kinds a pod may name that this server does not have: naming one is a mistake, never silently without effect. */
+int admit_pod_classes(struct request *r)
+{
+	if (!is_pod(r))
+		return 0;
+	const json_t *spec = json_object_get(r->body, "spec");
+	const char *class = json_get_str(spec, "priorityClassName", "");
+	const char *runtime = json_get_str(spec, "runtimeClassName", "");
+	int64_t priority = priority_of(class);
+	if (priority < 0)
+		return fail_forbidden(r, "no PriorityClass with name %.253s was found", class);
+	if (json_get_int(spec, "priority", priority) != priority)
+		return fail_forbidden(r,
+				      "the integer value of priority (%lld) must not be provided in pod spec; priority "
+				      "admission controller computed %lld from the given PriorityClass name",
+				      (long long)json_get_int(spec, "priority", 0), (long long)priority);
+	if (*runtime)
+		return fail_forbidden(r, "pod rejected: RuntimeClass \"%.253s\" not found", runtime);
+	if (json_object_size(json_object_get(spec, "overhead")) > 0)
+		return fail_forbidden(
+			r, "pod rejected: Pod Overhead set without corresponding RuntimeClass defined Overhead");
+	return 0;
+}
+
+static void admit_pod(struct request *r, json_t *pod)
+{
+	admit_account(r, pod);
+	admit_pod_update(pod);
+	json_t *spec = json_need_object(pod, "spec");
+	json_put_int(spec, "priority", priority_of(json_get_str(spec, "priorityClassName", "")));
 	if (!json_object_get(spec, "preemptionPolicy"))
 		json_put_str(spec, "preemptionPolicy", "PreemptLowerPriority");
 	json_put(pod, "status", json_make("{s:s, s:s}", "phase", "Pending", "qosClass", admit_qos(spec)));

@@ -16,6 +16,10 @@ int admit_namespace_delete(struct request *r);
 
 /* The pod's service account: exists? REQUEST_NEXT, REQUEST_WAIT (resumes at LOOK) or Forbidden. */
 int admit_account_look(struct request *r, bool *looked);
+/* What upstream's admission adds to every pod, on updates too. */
+void admit_pod_update(json_t *pod);
+/* A pod's priority and runtime class must be ones there are. */
+int admit_pod_classes(struct request *r);
 /* Defaults of a new object that only the server can give, in place. */
 void admit_new(struct request *r, json_t *tree);
 /* PodStatus.qosClass by upstream's rules. */

@@ -111,8 +111,7 @@ int decode_body(struct request *r, const struct kind *k, const struct schema *s)
 	return s ? decode_tree(r, k, s, r->body, dups) : 0;
 }
 
-/* Name and namespace of the body and of the path must agree; those the body lacks are filled in. */
-static int check_names(struct request *r)
+int decode_check_names(struct request *r)
 {
 	if (!json_is_object(json_object_get(r->body, "metadata")))
 		json_put(r->body, "metadata", json_object());
@@ -137,7 +136,7 @@ static int check_names(struct request *r)
 int decode_object(struct request *r)
 {
 	int rc = decode_body(r, r->kind, r->kind->schema);
-	return rc < 0 ? rc : check_names(r);
+	return rc < 0 ? rc : decode_check_names(r);
 }
 
 int decode_patch(struct request *r)
@@ -183,8 +182,21 @@ int decode_delete_options(struct request *r)
 		if (rc < 0)
 			return rc;
 		o->grace_s = json_get_int(r->body, "gracePeriodSeconds", o->grace_s);
+		if (o->grace_s < 0 && json_object_get(r->body, "gracePeriodSeconds"))
+			o->grace_s = 1; /* upstream's meaning of a negative one */
 		take_str(&o->propagation, json_get_str(r->body, "propagationPolicy", NULL));
 		json_t *orphan = json_object_get(r->body, "orphanDependents");
+		if (json_is_boolean(orphan) && json_get_str(r->body, "propagationPolicy", NULL)) {
+			err_add_cause(
+				&r->err, "FieldValueInvalid", "propagationPolicy",
+				"Invalid value: \"%.100s\": orphanDependents and deletionPropagation cannot be both set",
+				json_get_str(r->body, "propagationPolicy", ""));
+			return err_status(
+				&r->err, ERR_INVALID,
+				"DeleteOptions.meta.k8s.io \"\" is invalid: propagationPolicy: Invalid value: "
+				"\"%.100s\": orphanDependents and deletionPropagation cannot be both set",
+				json_get_str(r->body, "propagationPolicy", ""));
+		}
 		if (json_is_boolean(orphan) && !o->propagation)
 			take_str(&o->propagation, json_is_true(orphan) ? "Orphan" : "Background");
 		json_t *pre = json_object_get(r->body, "preconditions");

@@ -9,6 +9,8 @@
 int decode_body(struct request *r, const struct kind *k, const struct schema *s);
 /* `decode` of creates and updates of the kind itself. */
 int decode_object(struct request *r);
+/* Name and namespace of the body and of the path must agree; those the body lacks are filled in. */
+int decode_check_names(struct request *r);
 /* r->body is the patch, whatever its shape. */
 int decode_patch(struct request *r);
 /* DeleteOptions from body and query into r->options. */

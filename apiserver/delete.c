@@ -18,7 +18,9 @@ static int check_preconditions(struct request *r, const json_t *old)
 	const struct request_options *o = &r->options;
 	uint64_t rv = 0;
 	if (!str_empty(o->pre_uid) && !streq(o->pre_uid, meta_uid(old)))
-		return fail_conflict(r, "Precondition failed: UID in precondition: %s, UID in object meta: %s",
+		return fail_conflict(r,
+				     "the UID in the precondition (%s) does not match the UID in record (%s). The "
+				     "object might have been deleted and then recreated",
 				     o->pre_uid, meta_uid(old));
 	if (!str_empty(o->pre_rv) && (parse_u64(o->pre_rv, &rv) < 0 || rv != r->old_rev))
 		return fail_conflict(r,

@@ -38,7 +38,37 @@ static void take(char **to, const char *value)
 
 static bool is_true(const char *s)
 {
-	return streq(s, "true") || streq(s, "1") || streq(s, "True") || streq(s, "");
+	return http_query_true(s);
+}
+
+/* A fault in the options of a request, in the words of upstream's validation of them. */
+static int fail_option(struct request *r, const char *type, const char *field, const char *fmt, ...)
+	__attribute__((format(printf, 4, 5)));
+static int fail_option(struct request *r, const char *type, const char *field, const char *fmt, ...)
+{
+	const char *kind = r->verb == V_CREATE   ? "CreateOptions"
+			   : r->verb == V_PATCH  ? "PatchOptions"
+			   : r->verb == V_UPDATE ? "UpdateOptions"
+						 : "DeleteOptions";
+	char text[300];
+	va_list ap;
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	err_add_cause(&r->err, type, field, "%s", text);
+	snprintf(r->err.group, sizeof(r->err.group), "meta.k8s.io");
+	snprintf(r->err.kind, sizeof(r->err.kind), "%s", kind);
+	return err_status(&r->err, ERR_INVALID, "%s.meta.k8s.io \"\" is invalid: %s: %s", kind, field, text);
+}
+
+/* A whole number; a negative one is as good as none. */
+static int take_number(struct request *r, const char *value, uint64_t *ret)
+{
+	int64_t n = 0;
+	if (*value && parse_i64(value, &n) < 0)
+		return fail_bad(r, "strconv.ParseInt: parsing \"%.100s\": invalid syntax", value);
+	*ret = n < 0 ? 0 : (uint64_t)n;
+	return 0;
 }
 
 static int take_option(struct request *r, const char *name, const char *value)
@@ -58,16 +88,16 @@ static int take_option(struct request *r, const char *name, const char *value)
 	} else if (streq(name, "propagationPolicy")) {
 		take(&o->propagation, value);
 	} else if (streq(name, "limit")) {
-		if (*value && parse_u64(value, &o->limit) < 0)
-			return fail_bad(r, "limit: Invalid value: \"%.100s\"", value);
+		return take_number(r, value, &o->limit);
 	} else if (streq(name, "timeoutSeconds")) {
-		if (*value && parse_u64(value, &n) < 0)
-			return fail_bad(r, "timeoutSeconds: Invalid value: \"%.100s\"", value);
+		if (take_number(r, value, &n) < 0)
+			return r->err.code;
 		o->timeout_s = (unsigned)MIN(n, 86400u);
 	} else if (streq(name, "gracePeriodSeconds")) {
-		if (parse_u64(value, &n) < 0 || n > INT32_MAX)
-			return fail_bad(r, "gracePeriodSeconds: Invalid value: \"%.100s\"", value);
-		o->grace_s = (int64_t)n;
+		if (take_number(r, value, &n) < 0)
+			return r->err.code;
+		/* upstream's meaning of a negative one is 1 */
+		o->grace_s = *value == '-' ? 1 : (int64_t)MIN(n, (uint64_t)INT32_MAX);
 	} else if (streq(name, "orphanDependents")) {
 		take(&o->propagation, is_true(value) ? "Orphan" : "Background");
 	} else if (streq(name, "allowWatchBookmarks")) {
@@ -78,19 +108,22 @@ static int take_option(struct request *r, const char *name, const char *value)
 		o->pretty = is_true(value);
 	} else if (streq(name, "dryRun")) {
 		if (*value && !streq(value, "All"))
-			return fail_bad(
-				r, "Invalid value: dryRun: Unsupported value: \"%.100s\": supported values: \"All\"",
-				value);
+			return fail_option(r, "FieldValueNotSupported", "dryRun",
+					   "Unsupported value: []string{\"%.100s\"}: supported values: \"All\"", value);
 		o->dry_run = *value != 0;
 	} else if (streq(name, "fieldValidation")) {
 		if (*value && !streq(value, "Strict") && !streq(value, "Warn") && !streq(value, "Ignore"))
-			return fail_bad(r,
-					"fieldValidation: Unsupported value: \"%.100s\": supported values: \"Ignore\", "
-					"\"Strict\", \"Warn\"",
-					value);
+			return fail_option(r, "FieldValueNotSupported", "fieldValidation",
+					   "Unsupported value: \"%.100s\": supported values: \"\", \"Ignore\", "
+					   "\"Strict\", \"Warn\"",
+					   value);
 		o->validation = streq(value, "Strict")   ? VALIDATE_STRICT
 				: streq(value, "Ignore") ? VALIDATE_IGNORE
 							 : VALIDATE_WARN;
+	} else if (streq(name, "fieldManager")) {
+		if (strlen(value) > 128)
+			return fail_option(r, "FieldValueTooLong", "fieldManager",
+					   "Too long: may not be more than 128 bytes");
 	} else if (streq(name, "includeObject")) {
 		r->table_include = streq(value, "Object") ? INCLUDE_OBJECT
 				   : streq(value, "None") ? INCLUDE_NONE

@@ -123,12 +123,13 @@ static int read_continue(struct request *r, struct listing *l)
 	free(bytes);
 	const char *start = json_get_str(j, "start", NULL);
 	if (!start || parse_u64(json_get_str(j, "rv", ""), &rev) < 0 || rev == 0 || strstr(start, "//"))
-		return fail_bad(r, "continue key is not valid: the token is not one of this server");
+		return fail_bad(
+			r, "invalid continue token: continue key is not valid: the token is not one of this server");
 	l->exact_rev = rev;
 	/* behind that key: no name has a byte as low as this one */
 	l->start = xasprintf("%s%s\x01", r->res->prefix, start);
 	if (!str_starts(l->start, l->prefix))
-		return fail_bad(r, "continue key is not valid: it belongs to another list");
+		return fail_bad(r, "invalid continue token: continue key is not valid: it belongs to another list");
 	return 0;
 }
 
@@ -141,6 +142,15 @@ static char *write_continue(const struct request *r, uint64_t rev, const char *l
 	_cleanup_buf_ struct buf b = BUF_INIT;
 	json_write(&b, j);
 	return base64url_encode(b.data, b.len);
+}
+
+static int fail_match(struct request *r, const char *type, const char *why)
+{
+	err_add_cause(&r->err, type, "resourceVersionMatch", "%s", why);
+	snprintf(r->err.group, sizeof(r->err.group), "meta.k8s.io");
+	snprintf(r->err.kind, sizeof(r->err.kind), "ListOptions");
+	return err_status(&r->err, ERR_INVALID, "ListOptions.meta.k8s.io \"\" is invalid: resourceVersionMatch: %s",
+			  why);
 }
 
 static int read_revision(struct request *r, struct listing *l)
@@ -156,14 +166,17 @@ static int read_revision(struct request *r, struct listing *l)
 		return read_continue(r, l);
 	}
 	if (*match && str_empty(o->rv))
-		return fail_bad(r, "resourceVersionMatch is forbidden unless resourceVersion is provided");
-	if (*match && !streq(match, "Exact") && !streq(match, "NotOlderThan"))
-		return fail_bad(r,
-				"resourceVersionMatch: Unsupported value: \"%.100s\": supported values: \"Exact\", "
-				"\"NotOlderThan\"",
-				match);
+		return fail_match(r, "FieldValueForbidden",
+				  "Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided");
+	if (*match && !streq(match, "Exact") && !streq(match, "NotOlderThan")) {
+		char text[256];
+		snprintf(text, sizeof(text),
+			 "Unsupported value: \"%.100s\": supported values: \"Exact\", \"NotOlderThan\", \"\"", match);
+		return fail_match(r, "FieldValueNotSupported", text);
+	}
 	if (streq(match, "Exact") && rv == 0)
-		return fail_bad(r, "resourceVersionMatch \"Exact\" is forbidden for resourceVersion \"0\"");
+		return fail_match(r, "FieldValueForbidden",
+				  "Forbidden: resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"");
 	if (streq(match, "Exact") || (!*match && rv && o->limit))
 		l->exact_rev = rv;
 	return 0;
@@ -182,6 +195,16 @@ static int list_decode(struct request *r)
 	return read_revision(r, l);
 }
 
+/* Informers know this one by its cause. */
+static int fail_too_new(struct request *r, uint64_t current)
+{
+	err_add_cause(&r->err, "ResourceVersionTooLarge", "", "Too large resource version");
+	err_status(&r->err, ERR_TIMEOUT, "Timeout: Too large resource version: %.40s, current: %llu",
+		   r->options.rv ? r->options.rv : "", (unsigned long long)current);
+	r->err.retry_after_s = 1;
+	return r->err.code;
+}
+
 static int list_failed(struct request *r, const struct err *err)
 {
 	if (err->code == -ESTALE)
@@ -189,7 +212,7 @@ static int list_failed(struct request *r, const struct err *err)
 				  "The provided continue parameter is too old to display a consistent list result. You "
 				  "can start a new list without the continue parameter.");
 	if (err->code == -ERANGE)
-		return err_status(&r->err, ERR_TIMEOUT, "Too large resource version");
+		return fail_too_new(r, 0);
 	return fail_store(r, err);
 }
 
@@ -224,9 +247,7 @@ static void on_page(void *arg, const struct err *err, const struct store_range_r
 	if (store_failed(err)) {
 		rc = list_failed(r, err);
 	} else if (newer_wanted(r, resp->rev)) {
-		rc = err_status(&r->err, ERR_TIMEOUT, "Too large resource version: %s, current: %llu", r->options.rv,
-				(unsigned long long)resp->rev);
-		r->err.retry_after_s = 1;
+		rc = fail_too_new(r, resp->rev);
 	}
 	if (rc < 0) {
 		request_resume(r, REQUEST_ANSWER);

@@ -32,16 +32,26 @@ static bool read_query(const json_t *spec, struct authz_query *q)
 	return res != NULL;
 }
 
+static int fail_review(struct request *r, const char *field, const char *why)
+{
+	err_add_cause(&r->err, "FieldValueInvalid", field, "Invalid value: %s", why);
+	schema_invalid_message(&r->err, r->kind, "");
+	return r->err.code;
+}
+
 static int answer_access(struct request *r, const struct user *u)
 {
 	struct authz_query q;
-	if (!read_query(json_object_get(r->body, "spec"), &q)) {
-		err_add_cause(&r->err, "FieldValueInvalid", "spec.resourceAttributes",
-			      "Invalid value: null: exactly one of nonResourceAttributes or resourceAttributes must be "
-			      "specified");
-		schema_invalid_message(&r->err, r->kind, "");
-		return r->err.code;
-	}
+	const json_t *spec = json_object_get(r->body, "spec");
+	if (json_object_get(spec, "resourceAttributes") && json_object_get(spec, "nonResourceAttributes"))
+		return fail_review(r, "spec.nonResourceAttributes",
+				   "{}: cannot be specified in combination with resourceAttributes");
+	if (!read_query(spec, &q))
+		return fail_review(
+			r, "spec.resourceAttributes",
+			"null: exactly one of nonResourceAttributes or resourceAttributes must be specified");
+	if (streq(r->kind->kind, "LocalSubjectAccessReview") && !streq(q.ns ? q.ns : "", r->route.ns))
+		return fail_review(r, "spec.resourceAttributes.namespace", "must match the namespace of the request");
 	json_t *status = json_object();
 	json_put_bool(status, "allowed", authz_allowed(r->server, u, &q));
 	return answer(r, status);
@@ -64,7 +74,9 @@ static int subject_access(struct request *r)
 		if (json_is_string(g))
 			user_add_group(u, json_string_value(g));
 	}
-	int rc = !*name && u->n_groups == 0 ? fail_bad(r, "at least one of user or group must be specified")
+	int rc = !*name && u->n_groups == 0 ? fail_review(r, "spec.user",
+							  "\"\": at least one of user or group must be "
+							  "specified")
 					    : answer_access(r, u);
 	user_unref(u);
 	return rc;

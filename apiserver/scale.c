@@ -44,6 +44,8 @@ static int write_scale(struct request *r, const json_t *scale)
 	if (n < 0) {
 		err_add_cause(&r->err, "FieldValueInvalid", "spec.replicas",
 			      "Invalid value: %lld: must be greater than or equal to 0", (long long)n);
+		snprintf(r->err.group, sizeof(r->err.group), "autoscaling");
+		snprintf(r->err.kind, sizeof(r->err.kind), "Scale");
 		snprintf(r->err.name, sizeof(r->err.name), "%s", r->route.name);
 		return err_status(
 			&r->err, ERR_INVALID,
@@ -63,7 +65,13 @@ static int decode_scale(struct request *r)
 	if (rc < 0)
 		return rc;
 	const char *kind = json_get_str(r->body, "kind", "Scale");
-	return streq(kind, "Scale") ? REQUEST_NEXT : fail_bad(r, "the body must be a Scale, not a %.100s", kind);
+	const char *name = json_get_str(json_object_get(r->body, "metadata"), "name", r->route.name);
+	if (!streq(kind, "Scale"))
+		return fail_bad(r, "the body must be a Scale, not a %.100s", kind);
+	if (!streq(name, r->route.name))
+		return fail_bad(r, "the name of the object (%.253s) does not match the name on the URL (%.253s)", name,
+				r->route.name);
+	return REQUEST_NEXT;
 }
 
 static int update_scale(struct request *r)

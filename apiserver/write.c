@@ -104,7 +104,9 @@ static int create_decode(struct request *r)
 static int create_look(struct request *r)
 {
 	int rc = admit_namespace_look(r);
-	return rc != REQUEST_NEXT ? rc : admit_account_look(r, &((struct create *)r->extra)->account_looked);
+	if (rc == REQUEST_NEXT)
+		rc = admit_account_look(r, &((struct create *)r->extra)->account_looked);
+	return rc == REQUEST_NEXT ? admit_pod_classes(r) : rc;
 }
 
 /* generateName: the prefix, cut to leave room, and five random characters. */
@@ -352,6 +354,8 @@ int write_update(struct request *r, json_t *tree, bool status_only)
 	else if (r->kind->subresources & KIND_SUB_STATUS)
 		keep_old_member(tree, old, "status");
 	carry_over(tree, old);
+	if (streq(r->kind->kind, "Pod") && !status_only)
+		admit_pod_update(tree);
 	schema_default(r->kind->schema, tree);
 	if (r->kind->prepare && !status_only)
 		r->kind->prepare(tree, old);
@@ -395,6 +399,25 @@ int write_refused(struct request *r, const struct store_txn_resp *resp)
 	return REQUEST_LOOK_AGAIN;
 }
 
+/* An update says whom it is about in its body too. */
+static int update_decode(struct request *r)
+{
+	int rc = decode_body(r, r->kind, r->kind->schema);
+	const json_t *meta = json_object_get(r->body, "metadata");
+	const char *ns = json_get_str(meta, "namespace", "");
+	if (rc < 0)
+		return rc;
+	if (!*json_get_str(meta, "name", ""))
+		return fail_bad(
+			r, "the name of the object (%.253s based on URL) was undeterminable: name must be provided",
+			r->route.name);
+	if (*ns && r->kind->namespaced && !streq(ns, r->route.ns))
+		return fail_bad(r,
+				"the namespace of the object (%.253s) does not match the namespace on the request (%s)",
+				ns, r->route.ns);
+	return decode_check_names(r);
+}
+
 static int update_change(struct request *r)
 {
 	return write_update(r, json_deep_copy(r->body), false);
@@ -405,8 +428,8 @@ static int update_status_change(struct request *r)
 	return write_update(r, json_deep_copy(r->body), true);
 }
 
-const struct handler handler_update = {decode_object, look_named, update_change, write_refused, write_committed};
-const struct handler handler_update_status = {decode_object, look_named, update_status_change, write_refused,
+const struct handler handler_update = {update_decode, look_named, update_change, write_refused, write_committed};
+const struct handler handler_update_status = {update_decode, look_named, update_status_change, write_refused,
 					      write_committed};
 
 /* ---- patch ---- */
@@ -433,6 +456,28 @@ int write_apply_patch(struct request *r, const struct schema *s, const json_t *d
 	return rc;
 }
 
+/* A patch may not make another object of it: refused, not ignored. */
+static int patch_keeps_identity(struct request *r, const json_t *tree, const json_t *old)
+{
+	static const char *const fixed[] = {"kind", "apiVersion"};
+	const char *ns = json_get_str(json_object_get(tree, "metadata"), "namespace", "");
+	if (r->kind->namespaced && !streq(ns, r->route.ns))
+		return fail_bad(r,
+				"the namespace of the object (%.253s) does not match the namespace on the request (%s)",
+				ns, r->route.ns);
+	for (size_t i = 0; i < ARRAY_LEN(fixed); i++) {
+		const char *is = json_get_str(tree, fixed[i], ""), *was = json_get_str(old, fixed[i], "");
+		if (streq(is, was))
+			continue;
+		err_add_cause(&r->err, "FieldValueInvalid", "patch", "Invalid value: \"%.200s\": %s must stay %s", is,
+			      fixed[i], was);
+		return err_status(&r->err, ERR_INVALID,
+				  " \"\" is invalid: patch: Invalid value: \"%.200s\": %s must stay %s", is, fixed[i],
+				  was);
+	}
+	return 0;
+}
+
 static int patch(struct request *r, bool status_only)
 {
 	json_t *old = old_tree(r), *patched = NULL;
@@ -449,6 +494,8 @@ static int patch(struct request *r, bool status_only)
 	if (rc >= 0 && !streq(name, r->route.name))
 		rc = fail_bad(r, "the name of the object (%.253s) does not match the name on the URL (%.253s)", name,
 			      r->route.name);
+	if (rc >= 0)
+		rc = patch_keeps_identity(r, tree, old);
 	if (rc < 0) {
 		json_decref(tree);
 		return rc;
