@@ -5,7 +5,7 @@ set -eu
 build="gcc make git libc6-dev libuv1-dev node-llhttp libsqlite3-dev libyaml-dev libjansson-dev libseccomp-dev libmbedtls-dev
 	libarchive-dev libcap-dev libzstd-dev zlib1g-dev busybox-static iptables iproute2 ca-certificates"
 tests="libcmocka-dev clang libclang-rt-14-dev clang-format clang-tidy python3 skopeo umoci runc crun etcd-server etcd-client
-	procps curl openssl jq util-linux wrk"
+	procps curl openssl jq util-linux wrk python3-kubernetes"
 
 case "${1:-build}" in
 build) want=$build ;;
