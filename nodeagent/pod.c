@@ -324,8 +324,9 @@ static void adopt_sandbox(struct pod *p, const struct rt_found *f)
 	_cleanup_err_ struct err err = ERR_INIT;
 	snprintf(p->sandbox_id, sizeof(p->sandbox_id), "%s", f->c.id);
 	p->sandbox_attempt = f->attempt;
+	/* one that was made and never started holds nothing: rebuilt, like one that has ended */
 	p->sandbox = SANDBOX_DEAD;
-	if (f->c.status == RUNTIME_EXITED || f->c.pid <= 0)
+	if (f->c.status != RUNTIME_RUNNING || f->c.pid <= 0)
 		return;
 	if (!p->obj) {
 		p->sandbox = SANDBOX_READY;
