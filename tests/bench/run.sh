@@ -23,6 +23,8 @@ TOP=$PWD B=${B:-build}
 MINID=$B/minid MINIRUN=$B/minirun BENCH=$B/tests/bench/api_bench
 export MINICTL=$B/minictl
 SECONDS_EACH=${SECONDS_EACH:-5}
+# What else the machine does at the time should count little.
+renice -n -15 -p $$ >/dev/null 2>&1
 ip link set lo up
 mount --make-rprivate /
 mount -t tmpfs tmpfs /run
@@ -205,7 +207,7 @@ page() {
 		when it has other work, give other numbers: look at the floors, and compare rows of one table. Each row runs by itself in namespaces of its own
 		(`tests/bench/run.sh`); clients are processes of their own and share the cores with what they measure. A median of
 		several tries stands where the row does not say otherwise. Nothing is taken from a cache that a user would not have:
-		creates are answered after their fdatasync, lists are whole and encrypted.
+		creates are answered after their fdatasync, lists are whole and encrypted. All of it runs at nice -15.
 
 	TXT
 	echo "| figure | target | measured | met |"
