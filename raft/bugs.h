@@ -13,7 +13,7 @@
 	X(7, READ_BEFORE_NOOP, "a new leader serves reads before an entry of its term is committed")                   \
 	X(8, SNAPSHOT_BACKWARDS, "a snapshot older than the state is installed")                                       \
 	X(9, OWN_ACK_BEFORE_SYNC, "a leader counts its own entries before they are durable")                           \
-	X(10, COMMIT_BEYOND_CHECKED, "a follower commits entries that the append did not compare")                     \
+	X(10, READ_ANY_ACK, "a read is confirmed by an answer to a heartbeat sent before it was asked")                \
 	X(11, HEARTBEAT_COMMIT, "a heartbeat tells a commit index beyond what the follower matched")                   \
 	X(12, CUT_ALWAYS, "an old append cuts the log though it matches")                                              \
 	X(13, JOINT_NEW_ONLY, "in a joint configuration only the new majority counts")                                 \
@@ -24,7 +24,7 @@
 	X(18, FORWARD_TWICE, "a forwarded proposal that comes twice is taken twice")                                   \
 	X(19, RESTART_CONFIG, "a restart forgets configurations that were not yet applied")                            \
 	X(20, RESTORE_KEEPS_LOG, "a snapshot keeps a log that contradicts it")                                         \
-	X(21, REMOVED_COUNTS, "a leader that is being removed counts itself")                                          \
+	X(21, NO_PREVIOUS_TERM, "an append does not compare the term of the entry before")                             \
 	X(22, PREVOTE_TERM, "a refused pre-vote does not tell the term")                                               \
 	X(23, CONFIG_BEFORE_COMMIT, "C_new is appended before C_old,new is committed")                                 \
 	X(24, CHUNK_GAP, "a chunk of a snapshot is taken wherever it belongs")                                         \

@@ -281,7 +281,8 @@ static void step_append(struct raft *r, const struct raft_msg *m)
 		a->after_sync = true;
 		return;
 	}
-	if (!raft_log__matches(l, m->index, m->log_term)) {
+	bool blind = RAFT_HAS_BUG(NO_PREVIOUS_TERM) && m->index <= l->last;
+	if (!blind && !raft_log__matches(l, m->index, m->log_term)) {
 		a = raft__send(r, RAFT_MSG_APPEND_RESP, m->from);
 		a->reject = true;
 		a->index = m->index;
@@ -303,12 +304,12 @@ static void step_append(struct raft *r, const struct raft_msg *m)
 		}
 		raft__append(r, e->term, e->type, e->data, e->len);
 	}
-	uint64_t last_new = RAFT_HAS_BUG(COMMIT_BEYOND_CHECKED) ? l->last : m->index + m->n_entries;
+	uint64_t last_new = m->index + m->n_entries;
 	uint64_t commit = m->commit < last_new ? m->commit : last_new;
 	if (commit > l->commit)
 		l->commit = commit;
 	a = raft__send(r, RAFT_MSG_APPEND_RESP, m->from);
-	a->index = m->index + m->n_entries;
+	a->index = last_new;
 	a->after_sync = !RAFT_HAS_BUG(ACK_BEFORE_SYNC); /* it promises that the entries are durable */
 }
 
@@ -351,8 +352,9 @@ static void step_heartbeat_resp(struct raft *r, const struct raft_msg *m)
 	} else if (p->state == RAFT_SNAPSHOT) {
 		raft__snapshot_answered(r, p);
 	}
-	if (m->context > p->read_ack) {
-		p->read_ack = m->context;
+	uint64_t context = RAFT_HAS_BUG(READ_ANY_ACK) ? r->read_context : m->context;
+	if (context > p->read_ack) {
+		p->read_ack = context;
 		raft__reads_acked(r);
 	}
 }

@@ -238,7 +238,9 @@ void raft_compact(struct raft *r, uint64_t index, uint64_t term); /* the log now
  * gone) begins at offset 0. Compaction should wait for a stream under way, or it will have been for nothing. -EAGAIN:
  * nobody waits for it any more, forget it; -EINVAL: not what was wanted. */
 int raft_send_chunk(struct raft *r, uint64_t peer, const struct raft_chunk *chunk);
-void raft_chunk_failed(struct raft *r, uint64_t peer); /* cannot be read now: tried again later, from the start */
+/* Cannot be read now: tried again later, from the start. (A server that joined an old cluster has no configuration in
+ * its state before it has applied one: until then it can make no snapshot.) */
+void raft_chunk_failed(struct raft *r, uint64_t peer);
 /* Follower: the driver has durably installed a snapshot as its state, which now holds everything up to index. Nothing is
  * handed out as committed between a chunk marked last and this call (or raft_restore_failed), so the state does not move
  * meanwhile. Returns 1: the log on disk is to be emptied to start after index (term and vote stay); 0: the log holds that

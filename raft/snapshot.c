@@ -40,8 +40,15 @@ void raft__snapshot_begin(struct raft *r, struct raft_progress *p)
 	p->snap_id = p->snap_index = p->snap_offset = 0;
 	p->snap_asked = p->snap_sent = p->snap_last = false;
 	p->snap_quiet = 0;
-	if (p->role == RAFT_WITNESS)
+	if (p->role != RAFT_WITNESS)
+		return;
+	if (r->confs[0].membership.n_members) {
 		send_to_witness(r, p);
+		return;
+	}
+	raft_progress__become_probe(
+		p); /* this server joined lately, and knows no configuration before it applies one */
+	p->paused = true;
 }
 
 bool raft__snapshot_wanted(const struct raft *r, const struct raft_progress *p)

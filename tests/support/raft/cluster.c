@@ -153,7 +153,7 @@ void cluster_start(struct cluster *c, size_t i)
 		.max_inflight_bytes = c->max_inflight ? c->max_inflight : 4096,
 		.max_message_bytes = c->max_message ? c->max_message : 256,
 		.seed = c->seed * 31 + n->term + (uint64_t)c->starts++ * 7919,
-		.pre_vote = c->pre_vote,
+		.pre_vote = c->mixed ? cluster_random(c, 2) != 0 : c->pre_vote,
 		.check_quorum = c->check_quorum,
 		.read_entries = read_entries,
 		.read_term = read_term,
@@ -325,6 +325,10 @@ static void serve_wanted(struct cluster *c, struct node *n)
 	for (size_t i = 0; i < n->n_wanted; i++) {
 		struct raft_chunk_wanted w = n->wanted[i];
 		struct snapshot *s = &n->out_snapshot;
+		if (!n->membership.n_members) {
+			raft_chunk_failed(n->raft, w.peer);
+			continue;
+		}
 		if (!w.id || w.id != s->id || s->index < w.at_least) {
 			if (!s->id || s->index < w.at_least || cluster_random(c, 4) == 0)
 				make_snapshot(c, n);
@@ -445,7 +449,7 @@ void cluster_process(struct cluster *c, size_t i)
 		for (size_t k = 0; k < n->rd.n_committed; k++)
 			apply(c, n, &n->rd.committed[k]);
 		answers(c, n);
-		if (n->held && n->rd.must_sync)
+		if (n->rd.must_sync && (n->held || (c->slow_disk && cluster_random(c, 100) < c->slow_disk)))
 			return;
 		cluster_finish(c, i);
 	}

@@ -85,6 +85,8 @@ struct cluster {
 	uint64_t seed, rng;
 	unsigned starts;
 	bool pre_vote, check_quorum;
+	bool mixed;                              /* each start decides about pre-vote anew, as in an upgrade */
+	unsigned slow_disk;                      /* percent of writes that are not done at once */
 	bool torn;                               /* a crash keeps some of what was being written */
 	unsigned bad_luck;                       /* percent of snapshots that fail or crash while they are installed */
 	size_t max_inflight, max_message, chunk; /* 0: the usual */
