@@ -277,12 +277,18 @@ static void run_from_found(struct pod *p, struct container_run *r, const struct 
 	(void)p;
 }
 
+/* Made and never started, or half made, or half removed: there is no process, and no exit will be heard of. */
+static bool no_process(const struct rt_found *f)
+{
+	return f->c.status == RUNTIME_CREATED || f->c.status == RUNTIME_UNKNOWN;
+}
+
 static void adopt_container(struct pod_container *c, const struct rt_found *newest, const struct rt_found *older)
 {
 	struct pod *p = c->pod;
 	if (older && !streq(older->c.id, c->prev.id))
 		run_from_found(p, &c->prev, older);
-	if (newest->c.status == RUNTIME_CREATED) { /* made, never started: made again, idempotently */
+	if (no_process(newest)) { /* made again, idempotently */
 		c->next_attempt = newest->attempt;
 		c->state = CONTAINER_WAITING;
 		container_run_done(&c->cur);
@@ -378,7 +384,7 @@ static void orphan_containers(struct pod *p, struct rt_found *found, size_t n)
 		probes_init(c, NULL);
 		run_from_found(p, &c->cur, f);
 		c->next_attempt = f->attempt + 1;
-		c->state = c->cur.ended || f->c.status == RUNTIME_CREATED ? CONTAINER_EXITED : CONTAINER_RUNNING;
+		c->state = c->cur.ended || no_process(f) ? CONTAINER_EXITED : CONTAINER_RUNNING;
 		c->cur.ended = c->state == CONTAINER_EXITED;
 	}
 }
