@@ -194,6 +194,20 @@ static void apply_compact(struct engine *e, uint64_t rev, struct call *call)
 		call__answer_number(call, rev);
 }
 
+static void apply_renew(struct engine *e, uint64_t id, struct call *call)
+{
+	struct lease *l = lease__get(e, id);
+	_cleanup_err_ struct err gone = ERR_INIT;
+	if (!l)
+		err_set(&gone, -ENOENT, "the requested lease was not found");
+	else
+		lease__renew(e, l);
+	if (call && l)
+		call__answer_number(call, l->ttl_s);
+	else if (call)
+		call__answer_error(call, &gone);
+}
+
 int apply__cmd(struct engine *e, const struct store_cmd *cmd, uint64_t index, struct call *call, struct err *err)
 {
 	switch (cmd->kind) {
@@ -222,6 +236,9 @@ int apply__cmd(struct engine *e, const struct store_cmd *cmd, uint64_t index, st
 		end_revision(e);
 		if (call)
 			call__answer_number(call, e->mvcc.rev);
+		return 0;
+	case CMD_LEASE_RENEW:
+		apply_renew(e, cmd->number, call);
 		return 0;
 	}
 	return err_set(err, -EPROTO, "a log entry is of no known kind");

@@ -167,7 +167,8 @@ static int decode(struct store_cmd *c, const struct store_txn_req *shared, struc
 	c->kind = (enum store_cmd_kind)get_number(&r);
 	if (c->kind == CMD_TXN)
 		decode_txn(&r, &c->txn, shared);
-	else if (c->kind == CMD_COMPACT || c->kind == CMD_LEASE_GRANT || c->kind == CMD_LEASE_REVOKE)
+	else if (c->kind == CMD_COMPACT || c->kind == CMD_LEASE_GRANT || c->kind == CMD_LEASE_REVOKE ||
+		 c->kind == CMD_LEASE_RENEW)
 		c->number = get_number(&r);
 	else
 		r.bad = true;

@@ -14,7 +14,7 @@
 #define STORE_OPS_MAX    128u
 #define STORE_CMD_MAX    (16u << 20)
 
-enum store_cmd_kind { CMD_TXN = 1, CMD_COMPACT = 2, CMD_LEASE_GRANT = 3, CMD_LEASE_REVOKE = 4 };
+enum store_cmd_kind { CMD_TXN = 1, CMD_COMPACT = 2, CMD_LEASE_GRANT = 3, CMD_LEASE_REVOKE = 4, CMD_LEASE_RENEW = 5 };
 
 struct store_cmd {
 	enum store_cmd_kind kind;

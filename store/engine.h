@@ -8,6 +8,7 @@
 #include "store/cmd.h"
 #include "store/log.h"
 #include "store/mvcc.h"
+#include "store/peer.h"
 #include "store/state.h"
 #include "store/store.h"
 
@@ -43,6 +44,8 @@ struct call {
 	uint64_t since_us;
 	struct store_range_req range; /* RANGE; strings owned */
 	uint64_t read_id;             /* waits for this ReadIndex; 0: not asked yet */
+	uint64_t asked_us;            /* when */
+	uint64_t forward_id;          /* sent to the leader under this id */
 };
 
 struct lease {
@@ -90,15 +93,21 @@ struct engine {
 	struct map leases; /* by id in hex */
 	struct env_timer lease_timer;
 
-	struct list answers;  /* refused: their error on the next turn */
-	struct list waiting;  /* to be proposed */
-	struct list lazy;     /* to be proposed with the next other one */
-	struct list inflight; /* proposed, by index */
-	struct list reads;    /* linearizable ones; serializable ones go straight on */
+	struct list answers;   /* refused: their error on the next turn */
+	struct list waiting;   /* to be proposed */
+	struct list lazy;      /* to be proposed with the next other one */
+	struct list inflight;  /* proposed, by index */
+	struct list forwarded; /* sent to the leader, fate not told yet */
+	struct list reads;     /* linearizable ones; serializable ones go straight on */
 	size_t queued_bytes;
 	uint64_t next_read_id;
 	struct env_post pump;
 	struct env_timer tick, lazy_timer, retry, compact_timer;
+
+	const struct raft_member *members; /* NULL: alone */
+	size_t n_members;
+	struct store_peer *peer;
+	uint64_t next_forward_id;
 
 	struct raft *raft;
 	struct raft_ready rd;
@@ -175,6 +184,16 @@ void replica__fatal(struct engine *e, const struct err *err);
 void replica__cancel(struct engine *e, const struct err *err); /* answers whatever waits with this */
 bool replica__leads(const struct engine *e);
 
+/* members.c */
+void members__open(struct engine *e);
+void members__close(struct engine *e);
+void members__send(struct engine *e, bool after_sync); /* this ready's messages of that kind */
+void members__no_snapshots(struct engine *e);
+void members__forward(struct engine *e);
+void members__fates(struct engine *e);
+void members__passed(struct engine *e, uint64_t index, uint64_t term); /* this entry is about to be applied */
+void members__tick(struct engine *e);
+
 /* apply.c */
 int apply__cmd(struct engine *e, const struct store_cmd *cmd, uint64_t index, struct call *call, struct err *err);
 /* Evaluate a transaction that writes nothing. */
@@ -201,7 +220,8 @@ struct lease *lease__get(struct engine *e, uint64_t id);
 void lease__add(struct engine *e, uint64_t id, uint64_t ttl_s); /* deadline from now */
 void lease__attach(struct engine *e, const struct mvcc_rev *v); /* after each change of a key */
 void lease__revoke(struct engine *e, uint64_t id);              /* deletes its keys, in the open revision */
-void lease__leading(struct engine *e);                          /* a new leader gives everyone the whole time */
+void lease__renew(struct engine *e, struct lease *l);
+void lease__leading(struct engine *e); /* a new leader gives everyone the whole time */
 void lease__free_all(struct engine *e);
 
 /* writer.c */

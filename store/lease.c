@@ -57,6 +57,11 @@ void lease__add(struct engine *e, uint64_t id, uint64_t ttl_s)
 		env_timer_start(e->env, &e->lease_timer, LEASE_CHECK_US);
 }
 
+void lease__renew(struct engine *e, struct lease *l)
+{
+	l->deadline_us = env_now_us(e->env) + l->ttl_s * 1000000;
+}
+
 void lease__attach(struct engine *e, const struct mvcc_rev *v)
 {
 	uint64_t old = v->older && v->older->value ? v->older->lease : 0;

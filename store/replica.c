@@ -31,6 +31,7 @@ static void fail_list(struct engine *e, struct list *l, const struct err *err)
 void replica__cancel(struct engine *e, const struct err *err)
 {
 	fail_list(e, &e->inflight, err);
+	fail_list(e, &e->forwarded, err);
 	fail_list(e, &e->waiting, err);
 	fail_list(e, &e->lazy, err);
 	fail_list(e, &e->reads, err);
@@ -87,6 +88,7 @@ static void lazy_due(struct env_timer *t)
 
 static void apply_normal(struct engine *e, const struct raft_entry *entry)
 {
+	members__passed(e, entry->index, entry->term);
 	_cleanup_err_ struct err err = ERR_INIT;
 	struct call *c = list_empty(&e->inflight) ? NULL : LIST_ENTRY(e->inflight.next, struct call, node);
 	if (c && (c->index != entry->index || c->term != entry->term))
@@ -133,10 +135,10 @@ static void apply_committed(struct engine *e)
 static void leadership_changed(struct engine *e)
 {
 	e->raft_state = e->rd.state;
-	if (e->rd.state == RAFT_LEADER) {
+	if (e->rd.state == RAFT_LEADER)
 		lease__leading(e);
+	if (e->rd.state == RAFT_LEADER && !e->peer)
 		return;
-	}
 	if (list_empty(&e->inflight))
 		return;
 	_cleanup_err_ struct err err = ERR_INIT;
@@ -157,15 +159,18 @@ static void answer_reads(struct engine *e)
 static bool handle_ready(struct engine *e)
 {
 	raft_get_ready(e->raft, &e->rd);
-	/* messages: one member has nobody to send them to */
 	if (e->rd.state != e->raft_state)
 		leadership_changed(e);
+	members__send(e, false);
+	members__fates(e);
 	apply_committed(e);
 	answer_reads(e);
 	if (e->failed)
 		return false;
 	if (!e->rd.must_sync) {
+		members__send(e, true);
 		raft_advance(e->raft);
+		members__no_snapshots(e);
 		store_log_release(e->log);
 		return true;
 	}
@@ -219,7 +224,9 @@ static void log_written(struct env_work *w)
 		e->read_only = false;
 		log_info("store", "there is room on the disk again");
 	}
+	members__send(e, true);
 	raft_advance(e->raft);
+	members__no_snapshots(e);
 	store_log_release(e->log);
 	replica__pump(e);
 }
@@ -279,8 +286,10 @@ static void serve_reads(struct engine *e)
 			serve(e, c);
 			continue;
 		}
-		if (!c->read_id && raft_read_index(e->raft, e->next_read_id) == 0)
+		if (!c->read_id && raft_read_index(e->raft, e->next_read_id) == 0) {
 			c->read_id = e->next_read_id++;
+			c->asked_us = env_now_us(e->env);
+		}
 		list_push(&e->reads, &c->node);
 	}
 }
@@ -316,6 +325,7 @@ static void tick(struct env_timer *t)
 {
 	struct engine *e = CONTAINER_OF(t, struct engine, tick);
 	raft_tick(e->raft);
+	members__tick(e);
 	if (!replica__leads(e))
 		no_leader(e);
 	replica__pump(e);
@@ -370,7 +380,7 @@ static void answer_refused(struct engine *e)
 
 static void drop_log(struct engine *e)
 {
-	if (e->writing || !e->synced_applied)
+	if (e->writing || !e->synced_applied || e->peer) /* others may still need it: there are no snapshots yet */
 		return;
 	uint64_t term, base = store_log_drop(e->log, e->synced_applied, &term);
 	raft_compact(e->raft, base, term);
@@ -393,6 +403,7 @@ void replica__pump(struct engine *e)
 		fail_all(e);
 	for (;;) {
 		feed(e);
+		members__forward(e);
 		if (e->writing || e->failed || !raft_has_ready(e->raft) || !handle_ready(e))
 			break;
 	}
@@ -469,15 +480,20 @@ static int open_log(struct engine *e, const char *dir, const struct store_state_
 		    struct err *err)
 {
 	_cleanup_free_ char *path = xasprintf("%s/log", dir);
-	int rc = store_log_open(e->disk, path, meta->cluster, meta->member, &e->log, err);
+	uint64_t cluster = meta->cluster ? meta->cluster : e->cluster;
+	int rc = store_log_open(e->disk, path, cluster, meta->member, &e->log, err);
 	if (rc)
 		return rc;
 	store_log_set_segment(e->log, e->sizes.log_segment);
 	struct store_log_info info;
 	store_log_info(e->log, &info);
-	if (!info.has_ids && !meta->cluster)
+	if (!info.has_ids && e->n_members)
+		store_log_set_ids(e->log, e->cluster, e->member);
+	else if (!info.has_ids && !meta->cluster)
 		store_log_set_ids(e->log, env_random_u64(e->env) | 1, env_random_u64(e->env) >> 1 | 1);
 	store_log_info(e->log, &info);
+	if (e->n_members && (info.cluster != e->cluster || info.member != e->member))
+		return err_set(err, -EINVAL, "%s belongs to another member or cluster", dir);
 	e->cluster = info.cluster;
 	e->member = info.member;
 	*hs = info.hard_state;
@@ -512,8 +528,8 @@ int replica__open(struct engine *e, const char *dir, struct err *err)
 	store_log_info(e->log, &info);
 	const struct raft_member self = {.id = e->member, .role = RAFT_VOTER};
 	rc = raft_new(&(struct raft_config){.id = e->member,
-					    .members = &self,
-					    .n_members = 1,
+					    .members = e->n_members ? e->members : &self,
+					    .n_members = e->n_members ? e->n_members : 1,
 					    .hard_state = hs,
 					    .first_index = info.base + 1,
 					    .last_index = info.last,
@@ -540,7 +556,9 @@ int replica__open(struct engine *e, const char *dir, struct err *err)
 	e->lazy_timer.fn = lazy_due;
 	e->compact_timer.fn = take_sample;
 	env_timer_start(e->env, &e->compact_timer, 0);
-	raft_campaign(e->raft);
+	members__open(e);
+	if (e->n_members <= 1)
+		raft_campaign(e->raft);
 	env_post(e->env, &e->pump);
 	return 0;
 }
@@ -553,6 +571,7 @@ void replica__close(struct engine *e)
 	env_timer_stop(e->env, &e->compact_timer);
 	env_timer_stop(e->env, &e->state_timer);
 	env_post_cancel(e->env, &e->pump);
+	members__close(e);
 	raft_free(e->raft);
 	store_log_close(e->log);
 	store_state_reader_close(e->reader);

@@ -112,6 +112,10 @@ static void engine_lease_grant(struct store *s, uint64_t ttl_s, store_rev_cb cb,
 static void engine_lease_keepalive(struct store *s, uint64_t lease, store_rev_cb cb, void *arg)
 {
 	struct engine *e = engine_of(s);
+	if (e->peer) { /* the clock that counts is the leader's, whoever that is */
+		submit_number(s, CMD_LEASE_RENEW, lease, cb, arg);
+		return;
+	}
 	struct call *c = call__new(e, CALL_KEEPALIVE, arg);
 	c->cb.number = cb;
 	c->cmd.number = lease;
@@ -198,7 +202,7 @@ void store__maybe_closed(struct engine *e)
 	    !list_empty(&e->answers))
 		return;
 	bool calls = !list_empty(&e->waiting) || !list_empty(&e->lazy) || !list_empty(&e->inflight) ||
-		     !list_empty(&e->reads);
+		     !list_empty(&e->forwarded) || !list_empty(&e->reads);
 	bool dirty = raft_has_ready(e->raft) || (!writer__clean(e) && !e->state_full);
 	if (!e->failed && !stuck && (calls || dirty))
 		return;
@@ -263,12 +267,19 @@ int store_open(struct env *env, const struct store_config *config, struct store 
 	default_size(&e->sizes.state_bytes, ENGINE_STATE_BYTES);
 	default_size(&e->sizes.state_us, ENGINE_STATE_US);
 	default_size(&e->sizes.checkpoint, ENGINE_CHECKPOINT);
+	e->members = config->members;
+	e->n_members = config->n_members;
+	e->peer = config->n_members ? config->peer : NULL;
+	if (config->n_members) {
+		e->cluster = config->cluster;
+		e->member = config->member;
+	}
 	e->on_fatal = config->on_fatal;
 	e->fatal_arg = config->fatal_arg;
 	e->next_read_id = 1;
 	mvcc_init(&e->mvcc, config->history_bytes ? config->history_bytes : 64u << 20);
-	struct list *lists[] = {&e->answers, &e->waiting, &e->lazy,         &e->inflight,
-				&e->reads,   &e->watches, &e->history_reads};
+	struct list *lists[] = {&e->answers,  &e->forwarded, &e->waiting, &e->lazy,
+				&e->inflight, &e->reads,     &e->watches, &e->history_reads};
 	for (size_t i = 0; i < ARRAY_LEN(lists); i++)
 		list_init(lists[i]);
 	_cleanup_free_ char *dir = xasprintf("%s/store", config->dir);

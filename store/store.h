@@ -158,6 +158,8 @@ struct store_sizes {                    /* 0: the usual */
 	uint64_t state_bytes, state_us; /* the state follows after this much, or this long */
 	uint64_t checkpoint;            /* bytes written to the state before it is synced */
 };
+struct store_peer;  /* store/peer.h: the way to the other members */
+struct raft_member; /* raft/raft.h */
 struct store_config {
 	const char *dir;          /* DIR/store: log/ and state.db; made if missing (0700) */
 	struct store_disk *disk;  /* NULL: the real one */
@@ -165,6 +167,11 @@ struct store_config {
 	size_t history_bytes;     /* in-memory recent history; 0: 64 MiB */
 	bool read_back;           /* tests: verify the state against memory at open */
 	struct store_sizes sizes; /* tests: small ones, so that everything happens often */
+	/* Several members: the same list at each, for good; this one's id; ids of the cluster must not be 0. NULL: alone. */
+	const struct raft_member *members;
+	size_t n_members;
+	uint64_t cluster, member;
+	struct store_peer *peer;
 	/* The store can't go on (a failed sync, a damaged state): nothing is acknowledged any more and the process is to
 	 * end. Called once. NULL: it ends at once, with a line in the log. */
 	void (*on_fatal)(void *arg, const struct err *err);

@@ -37,7 +37,7 @@ struct op {
 	unsigned keys[3];
 	uint64_t values[3]; /* 0: a deletion */
 	uint64_t lease, rev, expected;
-	bool stale;
+	bool stale, must; /* must: an error is a violation */
 };
 
 static uint64_t next_value;
@@ -157,6 +157,8 @@ static bool take(struct op *o, const struct err *err)
 		fate_unknown(o);
 		return false;
 	}
+	if (code && o->must)
+		sim_violation("server %u does not answer when all is quiet: %s", o->server->id, err->message);
 	o->users->answered += code == 0;
 	o->users->refused += code != 0;
 	if (code == -EIO || code == -EUCLEAN)
@@ -277,7 +279,10 @@ static void on_number(void *arg, const struct err *err, uint64_t value)
 			l->renewed_us = o->call_us;
 			leases[n_leases++] = value;
 		} else if (o->kind == OP_KEEPALIVE) {
-			ledger_lease(o->lease)->renewed_us = MAX(ledger_lease(o->lease)->renewed_us, o->call_us);
+			/* a renewal in the last moment may cross its end */
+			struct sim_lease *l = ledger_lease(o->lease);
+			if (o->call_us < l->renewed_us + l->ttl_s * 800000)
+				l->renewed_us = MAX(l->renewed_us, o->call_us);
 		} else if (o->kind == OP_COMPACT) {
 			o->users->compactions++;
 		}
@@ -457,12 +462,13 @@ static void ask(struct sim_users *u, struct sim_client *c, struct sim_server *s)
 	}
 }
 
-void users_read_all(struct sim_users *u, struct sim_server *s, bool stale)
+void users_read_all(struct sim_users *u, struct sim_server *s, bool stale, bool must)
 {
 	struct op *o = op_new(u, s, OP_RANGE);
 	o->lo = 0;
 	o->hi = SIM_KEYS;
 	o->stale = stale;
+	o->must = must;
 	ask_range(o);
 }
 

@@ -13,11 +13,13 @@ struct sim_client {
 };
 
 struct session;
+struct sim_handle;
 struct sim_watcher {
 	struct sim_server *server; /* NULL: between two */
 	unsigned life;
 	struct store_watch *watch;
 	struct session *session;
+	struct sim_handle *handle;
 	unsigned lo, hi;
 	uint64_t from; /* goes on here; 0: from a list */
 	bool paused, listing;
@@ -40,7 +42,7 @@ void users_run(struct sim_users *u);   /* at each step */
 void users_watch(struct sim_users *u); /* the watchers' part of it */
 bool users_idle(const struct sim_users *u);
 /* Read everything from that server, and hold it against the ledger later. stale: whatever that server has. */
-void users_read_all(struct sim_users *u, struct sim_server *s, bool stale);
+void users_read_all(struct sim_users *u, struct sim_server *s, bool stale, bool must);
 /* Everything is over and has had its time: each watcher has to have seen all. */
 void users_settle(struct sim_users *u);
 

@@ -3,6 +3,7 @@
 #define MINI_TESTS_SIM_SERVER_H
 
 #include "lib/core/env_sim.h"
+#include "store/peer.h"
 #include "store/store.h"
 #include "tests/sim/disk.h"
 
@@ -19,6 +20,7 @@ struct sim_server {
 	} lanes[ENV_LANE_COUNT];
 	uint64_t lane_us; /* a piece of work takes up to this long */
 	struct store *store;
+	struct store_peer peer;
 	struct store_config config;
 	char dir[8];
 	unsigned life;          /* counts starts: what belongs to an earlier one is of no account */

@@ -9,6 +9,7 @@
 #include "lib/core/log.h"
 #include "tests/sim/clients.h"
 #include "tests/sim/ledger.h"
+#include "tests/sim/net.h"
 
 struct sim sim;
 
@@ -53,6 +54,7 @@ struct plan {
 	uint64_t power;      /* per million: a crash loses power, not only the process */
 	uint64_t p_full, p_jump, p_close, p_flip;
 	uint64_t p_sync_error, p_write_error, p_read_error;
+	uint64_t p_partition, p_heal, p_loss, p_double, delay_us;
 };
 
 static uint64_t sometimes(uint64_t chance, uint64_t lo, uint64_t hi)
@@ -74,10 +76,17 @@ static void make_plan(struct plan *p)
 		.p_sync_error = sometimes(300000, 100, 3000),
 		.p_write_error = sometimes(200000, 10, 500),
 		.p_read_error = sometimes(200000, 10, 500),
+		.p_partition = sometimes(600000, 100, 3000),
+		.p_heal = rand_between(&sim.rand, 300, 5000),
+		.p_loss = sometimes(600000, 1000, 300000),
+		.p_double = sometimes(500000, 1000, 200000),
+		.delay_us = 100ull << rand_below(&sim.rand, 9),
 	};
 }
 
-static struct sim_server server;
+static struct sim_server servers[5];
+static size_t n_servers;
+static struct sim_net net;
 
 static void configure(struct sim_server *s)
 {
@@ -172,59 +181,142 @@ static void turn(struct sim_server *s, const struct plan *p, struct sim_users *u
 	if (!s->store && sim.now_us >= s->restart_at) {
 		start(s, p);
 		if (sim_server_alive(s))
-			users_read_all(u, s, false);
+			users_read_all(u, s, n_servers > 1, false);
 	}
 	if (p)
 		disturb(s, p);
 }
 
+/* ---- what members say of themselves ---- */
+
+static uint64_t leader_of[100000]; /* by term */
+static uint64_t rev_of[400000];    /* by applied index */
+
+static void on_status(void *arg, _unused_ const struct err *err, const struct store_status *st)
+{
+	struct sim_server *s = arg;
+	if (!st || !sim_server_alive(s))
+		return;
+	if (n_servers > 1 && st->is_leader && st->raft_term < ARRAY_LEN(leader_of)) {
+		uint64_t *leader = &leader_of[st->raft_term];
+		if (*leader && *leader != st->member_id)
+			sim_violation("term %" PRIu64 " has two leaders, %" PRIu64 " and %" PRIu64, st->raft_term,
+				      *leader, st->member_id);
+		*leader = st->member_id;
+	}
+	if (st->applied_index < ARRAY_LEN(rev_of)) {
+		uint64_t *rev = &rev_of[st->applied_index];
+		if (*rev && *rev != st->rev)
+			sim_violation("at index %" PRIu64 " one member is at revision %" PRIu64 ", another at %" PRIu64,
+				      st->applied_index, *rev, st->rev);
+		*rev = st->rev;
+	}
+}
+
 static void run(struct sim_users *u, const struct plan *p, uint64_t us)
 {
+	unsigned at = 0;
 	for (uint64_t end = sim.now_us + us; sim.now_us < end;) {
-		turn(&server, p, u);
+		if (p && n_servers > 1 && rand_chance(&sim.rand, p->p_partition))
+			net_partition(&net);
+		if (p && n_servers > 1 && rand_chance(&sim.rand, p->p_heal))
+			net_heal(&net);
+		for (size_t i = 0; i < n_servers; i++)
+			turn(&servers[i], p, u);
+		net_deliver(&net);
 		users_run(u);
-		sim_server_run(&server, 1000);
+		struct sim_server *s = &servers[at++ % n_servers];
+		if (sim_server_alive(s))
+			s->store->engine->status(s->store, on_status, s);
+		for (size_t i = 0; i < n_servers; i++)
+			sim_server_run(&servers[i], 1000);
 		sim.now_us += 1000;
 	}
+}
+
+static void set_up(const struct plan *plan)
+{
+	static const size_t sizes[] = {1, 1, 1, 3, 3, 5};
+	n_servers = sizes[rand_below(&sim.rand, ARRAY_LEN(sizes))];
+	for (unsigned i = 0; i < n_servers; i++) {
+		sim_server_init(&servers[i], i);
+		configure(&servers[i]);
+	}
+	if (n_servers == 1)
+		return;
+	net_init(&net, servers, n_servers);
+	net.p_loss = plan->p_loss;
+	net.p_double = plan->p_double;
+	net.delay_us = plan->delay_us;
+}
+
+static void no_more_faults(void)
+{
+	for (size_t i = 0; i < n_servers; i++) {
+		set_faults(&servers[i], NULL);
+		servers[i].disk.crash_in = 0;
+		servers[i].lane_us = MIN(servers[i].lane_us, (uint64_t)10000);
+	}
+	net_heal(&net);
+	net.p_loss = net.p_double = 0;
+	net.delay_us = MIN(net.delay_us, (uint64_t)10000);
+}
+
+static void report(const struct sim_users *u, const struct ledger_stats *st)
+{
+	uint64_t crashes = 0, stops = 0, io = 0, lost = 0, torn = 0;
+	for (size_t i = 0; i < n_servers; i++) {
+		crashes += servers[i].crashes;
+		stops += servers[i].fatals;
+		io += servers[i].disk.io;
+		lost += servers[i].disk.lost_writes;
+		torn += servers[i].disk.torn_writes;
+	}
+	fprintf(stderr,
+		"# %zu servers, %zu writes, %zu reads, %zu events, %zu watches, %zu revisions (%zu unknown), %" PRIu64
+		" answers, %" PRIu64 " refused, %" PRIu64 " unknown, %" PRIu64 " compactions, %" PRIu64
+		" lists, %" PRIu64 " crashes, %" PRIu64 " stops, %" PRIu64 " io, %" PRIu64 " writes lost, %" PRIu64
+		" torn, %" PRIu64 " messages, %" PRIu64 " lost, %zu undecided\n",
+		n_servers, st->writes, st->reads, st->events, st->sessions, st->revisions, st->gaps, u->answered,
+		u->refused, u->unknown, u->compactions, u->expired_watches, crashes, stops, io, lost, torn, net.sent,
+		net.lost, st->undecided);
 }
 
 static void live(void)
 {
 	struct sim_users users;
 	struct plan plan;
-	sim_server_init(&server, 0);
-	configure(&server);
 	make_plan(&plan);
-	users_init(&users, &server, 1);
+	set_up(&plan);
+	users_init(&users, servers, n_servers);
 	run(&users, &plan, plan.length_us);
 	/* phase two: nothing fails any more */
-	set_faults(&server, NULL);
-	server.disk.crash_in = 0;
+	no_more_faults();
 	run(&users, NULL, 2000000);
 	users.quiet = true;
-	run(&users, NULL, 6000000); /* longer than any lease */
+	run(&users, NULL, n_servers > 1 ? 12000000 : 6000000); /* longer than any lease, or any call's patience */
 	if (!users_idle(&users))
 		sim_violation("a call is not answered when all is quiet");
-	users_read_all(&users, &server, false);
-	run(&users, NULL, 100000);
+	for (int stale = 0; stale < 2; stale++)
+		for (size_t i = 0; i < n_servers; i++)
+			users_read_all(&users, &servers[i], stale, true);
+	run(&users, NULL, 1000000);
 	users_settle(&users);
 	/* what is there is there, however it ends */
-	server.disk.dead = true;
-	run(&users, NULL, 2000000);
+	for (size_t i = 0; i < n_servers; i++)
+		servers[i].disk.dead = true;
+	run(&users, NULL, 3000000);
+	for (size_t i = 0; i < n_servers; i++)
+		users_read_all(&users, &servers[i], false, true);
+	run(&users, NULL, 1000000);
 	struct ledger_stats st;
 	ledger_check(&st);
 	if (sim.verbose)
-		fprintf(stderr,
-			"# %zu writes, %zu reads, %zu events, %zu watches, %zu revisions (%zu unknown), %" PRIu64
-			" answers, %" PRIu64 " refused, %" PRIu64 " unknown, %" PRIu64 " compactions, %" PRIu64
-			" lists, %u crashes, %u stops, %" PRIu64 " io, %" PRIu64 " writes lost, %" PRIu64
-			" torn, %zu undecided\n",
-			st.writes, st.reads, st.events, st.sessions, st.revisions, st.gaps, users.answered,
-			users.refused, users.unknown, users.compactions, users.expired_watches, server.crashes,
-			server.fatals, server.disk.io, server.disk.lost_writes, server.disk.torn_writes, st.undecided);
-	if (st.writes == 0)
+		report(&users, &st);
+	if (st.writes == 0 && !plan.p_partition)
 		sim_violation("nothing was written");
-	sim_server_done(&server);
+	for (size_t i = 0; i < n_servers; i++)
+		sim_server_done(&servers[i]);
 }
 
 static void run_seed(uint64_t seed)

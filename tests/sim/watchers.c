@@ -21,10 +21,21 @@ static bool alive(const struct sim_watcher *w)
 	return w->server && sim_server_alive(w->server) && w->server->life == w->life;
 }
 
+/* What the store knows the watch by: one that a watcher has left behind says nothing to it. */
+struct sim_handle {
+	struct sim_watcher *watcher;
+};
+
+static struct sim_watcher *current(void *arg)
+{
+	struct sim_handle *h = arg;
+	return h->watcher->handle == h && alive(h->watcher) ? h->watcher : NULL;
+}
+
 static void on_events(void *arg, uint64_t rev, const struct store_event *events, size_t n)
 {
-	struct sim_watcher *w = arg;
-	if (!alive(w))
+	struct sim_watcher *w = current(arg);
+	if (!w)
 		return;
 	struct session *s = w->session;
 	sim_trace("watch %u-%u: revision %" PRIu64 ", %zu events", w->lo, w->hi, rev, n);
@@ -66,8 +77,8 @@ static void on_events(void *arg, uint64_t rev, const struct store_event *events,
 
 static void on_progress(void *arg, uint64_t rev)
 {
-	struct sim_watcher *w = arg;
-	if (!alive(w))
+	struct sim_watcher *w = current(arg);
+	if (!w)
 		return;
 	if (rev < w->session->upto)
 		sim_violation("a watch that had seen revision %" PRIu64 " was bookmarked at %" PRIu64, w->session->upto,
@@ -78,13 +89,12 @@ static void on_progress(void *arg, uint64_t rev)
 
 static void on_end(void *arg, const struct err *err)
 {
-	struct sim_watcher *w = arg;
-	bool seen = alive(w);
+	struct sim_watcher *w = current(arg);
+	if (!w)
+		return;
 	w->watch = NULL;
 	w->server = NULL;
 	w->next_us = sim.now_us + rand_below(&sim.rand, 20000);
-	if (!seen)
-		return;
 	sim_trace("watch %u-%u ends: %d", w->lo, w->hi, err->code);
 	if (err->code == -EOVERFLOW && !w->paused)
 		sim_violation("a watcher that was not paused is called too slow");
@@ -103,13 +113,15 @@ static void start_from(struct sim_watcher *w, struct sim_server *s, uint64_t fro
 	w->paused = false;
 	w->from = from;
 	w->session = ledger_session(w->lo, w->hi, from);
+	w->handle = NEW(struct sim_handle);
+	w->handle->watcher = w;
 	w->watch = store_watch(s->store,
 			       &(struct store_watch_req){.key = lo,
 							 .end = hi,
 							 .start_rev = from,
 							 .progress_us = 50000 + rand_below(&sim.rand, 500000),
 							 .max_pending = (size_t)rand_between(&sim.rand, 5, 200)},
-			       &ops, w);
+			       &ops, w->handle);
 }
 
 /* A list: what a client does that lost its place. */

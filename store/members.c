@@ -1,0 +1,150 @@
+/* Several members: raft's messages through the peer seam, and calls of members that do not lead.
+ *
+ *   waiting -> forwarded -> its fate is told -> inflight, as if proposed here -> applied, answered
+ *                        -> no answer in time: unknown
+ */
+#include <errno.h>
+
+#include "store/engine.h"
+
+#define FORWARDED_MAX_US 5000000u
+#define READ_AGAIN_US    300000u
+
+void members__send(struct engine *e, bool after_sync)
+{
+	for (size_t i = 0; i < e->rd.n_messages; i++) {
+		const struct raft_msg *m = &e->rd.messages[i];
+		_cleanup_buf_ struct buf b = BUF_INIT;
+		if (m->after_sync == after_sync && e->peer && store_peer_encode(m, &b) == 0)
+			e->peer->ops->send(e->peer, m->to, b.data, b.len);
+	}
+}
+
+/* No member makes snapshots yet: whoever is too far behind the log stays there. */
+void members__no_snapshots(struct engine *e)
+{
+	for (size_t i = 0; i < e->rd.n_wanted; i++)
+		raft_chunk_failed(e->raft, e->rd.wanted[i].peer);
+	if (e->rd.n_chunks)
+		raft_restore_failed(e->raft);
+}
+
+static void receive(void *arg, uint64_t from, const void *data, size_t len)
+{
+	struct engine *e = arg;
+	struct store_peer_msg m;
+	MAGIC_CHECK(e, ENGINE_MAGIC);
+	if (e->failed || e->closing || store_peer_decode(data, len, &m))
+		return; /* a message may always be lost */
+	if (m.msg.from == from && raft_step(e->raft, &m.msg) == 0)
+		env_post(e->env, &e->pump);
+	store_peer_msg_done(&m);
+}
+
+void members__open(struct engine *e)
+{
+	e->next_forward_id = (uint64_t)env_wall_us(e->env);
+	if (!e->peer)
+		return;
+	e->peer->receive = receive;
+	e->peer->arg = e;
+}
+
+void members__close(struct engine *e)
+{
+	if (e->peer && e->peer->arg == e)
+		e->peer->receive = NULL;
+}
+
+/* Not the leader: the calls go to it, each once. */
+void members__forward(struct engine *e)
+{
+	struct raft_status rs;
+	raft_get_status(e->raft, &rs);
+	if (!e->peer || e->failed || rs.state == RAFT_LEADER || rs.leader == RAFT_NONE)
+		return;
+	while (!list_empty(&e->waiting)) {
+		struct call *c = LIST_ENTRY(e->waiting.next, struct call, node);
+		if (raft_forward(e->raft, e->next_forward_id, c->cmd.bytes.data, c->cmd.bytes.len))
+			return;
+		c->forward_id = e->next_forward_id++;
+		c->since_us = env_now_us(e->env);
+		list_del(&c->node);
+		list_push(&e->forwarded, &c->node);
+	}
+}
+
+static void unknown(struct engine *e, struct call *c, const char *why)
+{
+	_cleanup_err_ struct err err = ERR_INIT;
+	list_del(&c->node);
+	e->queued_bytes -= c->bytes;
+	err_status(&err, ERR_TIMEOUT, "%s: whether the write happened is unknown", why);
+	err.code = -ECANCELED;
+	call__answer_error(c, &err);
+}
+
+static void refused(struct engine *e, struct call *c)
+{
+	_cleanup_err_ struct err err = ERR_INIT;
+	list_del(&c->node);
+	e->queued_bytes -= c->bytes;
+	err_status(&err, ERR_SERVICE_UNAVAILABLE, "the store has no leader that takes this just now");
+	call__answer_error(c, &err);
+}
+
+/* By index, as they will be applied. */
+static void into_flight(struct engine *e, struct call *c)
+{
+	list_del(&c->node);
+	LIST_EACH (&e->inflight, at, struct call, node)
+		if (at->index > c->index) {
+			list_add_before(&at->node, &c->node);
+			return;
+		}
+	list_push(&e->inflight, &c->node);
+}
+
+void members__fates(struct engine *e)
+{
+	for (size_t i = 0; i < e->rd.n_fates; i++) {
+		const struct raft_fate *f = &e->rd.fates[i];
+		LIST_EACH (&e->forwarded, c, struct call, node) {
+			if (c->forward_id != f->id)
+				continue;
+			c->index = f->index;
+			c->term = f->term;
+			if (f->refused)
+				refused(e, c);
+			else if (f->index <= e->applied)
+				unknown(e, c, "the leader's answer came late");
+			else
+				into_flight(e, c);
+			break;
+		}
+	}
+}
+
+/* Whatever was to be applied before this entry was replaced by another leader's. */
+void members__passed(struct engine *e, uint64_t index, uint64_t term)
+{
+	LIST_EACH (&e->inflight, c, struct call, node) {
+		if (c->index > index || (c->index == index && c->term == term))
+			return;
+		unknown(e, c, "another leader took over");
+	}
+}
+
+void members__tick(struct engine *e)
+{
+	uint64_t now = env_now_us(e->env);
+	LIST_EACH (&e->forwarded, c, struct call, node)
+		if (now - c->since_us > FORWARDED_MAX_US)
+			unknown(e, c, "the leader did not answer");
+	LIST_EACH (&e->inflight, c, struct call, node)
+		if (c->forward_id && now - c->since_us > 2 * FORWARDED_MAX_US)
+			unknown(e, c, "the leader did not answer");
+	LIST_EACH (&e->reads, c, struct call, node)
+		if (c->read_id && !c->index && now - c->asked_us > READ_AGAIN_US)
+			c->read_id = 0; /* the question or its answer was lost: asked anew */
+}

@@ -1,0 +1,45 @@
+/* Messages between members: the narrow seam to the network, so that a simulator can own it, and their encoding.
+ *
+ * A transport carries opaque messages between members, named by id. It may lose, double and reorder them; it must not
+ * forge them: who a message is from is the transport's to prove (mutual TLS). Loop thread only. receive() is set by
+ * store_open() and cleared when the store is closed; the transport calls it from the loop, never inside send().
+ *
+ * Encoding, version 1, little-endian: version, type and flags (1 byte each), one spare; ten 8-byte numbers; the
+ * numbers of entries, of configuration bytes and of chunk bytes (4 each); entries {term, index, type, length, bytes};
+ * the configuration; the chunk. A message of another version is refused, and so is one that is not whole.
+ */
+#ifndef MINI_STORE_PEER_H
+#define MINI_STORE_PEER_H
+
+#include "lib/core/buf.h"
+#include "raft/raft.h"
+
+#define STORE_PEER_VERSION     1u
+#define STORE_PEER_MESSAGE_MAX (24u << 20)
+#define STORE_PEER_ENTRIES_MAX 4096u
+
+struct store_peer;
+struct store_peer_ops {
+	/* Takes a copy. Never blocks: what can't go now is dropped. */
+	void (*send)(struct store_peer *, uint64_t to, const void *data, size_t len);
+};
+struct store_peer {
+	const struct store_peer_ops *ops;
+	void (*receive)(void *arg, uint64_t from, const void *data, size_t len);
+	void *arg;
+};
+
+/* -EFBIG: larger than a message may be. */
+int store_peer_encode(const struct raft_msg *msg, struct buf *ret);
+
+/* A decoded message points into the data it was made of, and at what is beside it here. */
+struct store_peer_msg {
+	struct raft_msg msg;
+	struct raft_entry *entries;
+	struct raft_membership *membership;
+};
+/* 0; -EPROTO: another version; -EBADMSG: not a message. */
+int store_peer_decode(const void *data, size_t len, struct store_peer_msg *ret);
+void store_peer_msg_done(struct store_peer_msg *m);
+
+#endif

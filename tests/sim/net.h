@@ -1,0 +1,27 @@
+/* The network between simulated servers: loses, doubles, delays and reorders messages, and cuts one direction or both. */
+#ifndef MINI_TESTS_SIM_NET_H
+#define MINI_TESTS_SIM_NET_H
+
+#include "tests/sim/server.h"
+
+struct sim_net {
+	struct sim_server *servers;
+	size_t n_servers;
+	uint64_t p_loss, p_double, delay_us; /* per million; up to */
+	bool cut[SIM_DISKS][SIM_DISKS];      /* from, to */
+	struct sim_packet {
+		uint64_t due_us;
+		unsigned from, to;
+		char *data;
+		size_t len;
+	} * packets;
+	size_t n, cap;
+	uint64_t sent, lost;
+};
+
+void net_init(struct sim_net *net, struct sim_server *servers, size_t n); /* gives each server its end */
+void net_deliver(struct sim_net *net);                                    /* what is due by now */
+void net_partition(struct sim_net *net);                                  /* cut something, anew */
+void net_heal(struct sim_net *net);
+
+#endif
