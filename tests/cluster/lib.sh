@@ -125,7 +125,10 @@ start_demo() {
 }
 minid_pid() { cut -d' ' -f1 "$DIR/server.lock"; }
 stop_demo() { "$MINID" stop --dir "$DIR"; }
-demo_image() { "$TOP/manifests/demo/image/build.sh" --dir "$DIR" >/dev/null; }
+demo_image() {
+	local out
+	out=$("$TOP/manifests/demo/image/build.sh" --dir "$DIR" 2>&1) || { echo "$out"; return 1; }
+}
 
 # The id that names what DIR's minid makes in spaces the kernel shares.
 no_leftovers() {

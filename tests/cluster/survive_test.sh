@@ -66,7 +66,7 @@ wait
 [ $bad = 0 ] && ok "killed and started six times" || not_ok "killed and started six times"
 sort "$WORK"/acked.* >"$WORK/acked"
 k get configmaps -l w -o 'jsonpath={range .items[*]}{.metadata.name}{"\n"}{end}' | sort >"$WORK/there"
-[ "$(wc -l <"$WORK/acked")" -gt 50 ] && ok "writes were acknowledged: $(wc -l <"$WORK/acked")" || not_ok "only $(wc -l <"$WORK/acked") writes"
+[ "$(wc -l <"$WORK/acked")" -gt 20 ] && ok "writes were acknowledged: $(wc -l <"$WORK/acked")" || not_ok "only $(wc -l <"$WORK/acked") writes"
 is "every acknowledged write is there" "" "$(comm -23 "$WORK/acked" "$WORK/there")"
 is "none is there twice" "" "$(uniq -d "$WORK/there")"
 # unacknowledged ones: at most the one each writer had under way at each kill
@@ -78,20 +78,21 @@ is "one set of rules" 1 "$(iptables-save -t nat | grep -c -- '-A PREROUTING .*-j
 expect "the service answers" '^web-' curl -sS --max-time 5 "http://$ip/"
 k delete configmaps -l w >/dev/null
 
-# kill -9 while pods come and go
-k scale deployment/web --replicas=6 >/dev/null
-busybox usleep 60000
-kill_minid
-check "start" start_demo
-check "what was scaled up is there" k rollout status deployment/web --timeout=30s
-is "exactly six" 6 "$(pods_now | wc -l)"
-k scale deployment/web --replicas=3 >/dev/null
-busybox usleep 60000
-kill_minid
-check "start" start_demo
+# kill -9 while pods come and go: sandboxes half made, containers half removed
 three() { [ "$(pods_now | wc -l)" = 3 ] && [ "$(ls "$DIR/run/containers" | wc -l)" = 6 ]; }
-check "what was scaled down is gone, containers too" eventually 20 three
-three || { pods_now; ls "$DIR/run/containers"; k get pods -o wide; tail -n 20 "$DIR/minid.log"; } | sed 's/^/# /'
+for us in 60000 120000 200000; do
+	k scale deployment/web --replicas=6 >/dev/null
+	busybox usleep $us
+	kill_minid
+	check "killed $((us / 1000)) ms after a scale up: start" start_demo
+	check "what was scaled up is there" k rollout status deployment/web --timeout=30s
+	is "exactly six" 6 "$(pods_now | wc -l)"
+	k scale deployment/web --replicas=3 >/dev/null
+	busybox usleep $us
+	kill_minid
+	check "killed $((us / 1000)) ms after a scale down: start" start_demo
+	check "what was scaled down is gone, containers too" eventually 20 three
+done
 
 # ---- a container's process is killed ----
 pod dies 'command: [sleep, "1000"]'
