@@ -163,11 +163,15 @@ static int check_propagation(struct request *r)
 	const char *p = r->options.propagation;
 	if (!p || streq(p, "Background") || streq(p, "Foreground") || streq(p, "Orphan"))
 		return 0;
-	err_add_cause(&r->err, "FieldValueNotSupported", "propagationPolicy",
-		      "Unsupported value: \"%.100s\": supported values: \"Background\", \"Foreground\", \"Orphan\"", p);
-	return err_status(&r->err, ERR_INVALID,
-			  "DeleteOptions.meta.k8s.io \"\" is invalid: propagationPolicy: Unsupported value: \"%.100s\"",
-			  p);
+	err_add_cause(
+		&r->err, "FieldValueNotSupported", "propagationPolicy",
+		"Unsupported value: \"%.100s\": supported values: \"Foreground\", \"Background\", \"Orphan\", \"nil\"",
+		p);
+	return err_status(
+		&r->err, ERR_INVALID,
+		"DeleteOptions.meta.k8s.io \"\" is invalid: propagationPolicy: Unsupported value: \"%.100s\": "
+		"supported values: \"Foreground\", \"Background\", \"Orphan\", \"nil\"",
+		p);
 }
 
 int decode_delete_options(struct request *r)

@@ -45,13 +45,18 @@ static char *pointer_token(const char **p)
 	return STEAL(t);
 }
 
-/* A list index: digits without leading zeros. */
-static bool list_index(const char *t, size_t *ret)
+/* A list index: digits without leading zeros. Behind a minus they count from the end of `size`, as upstream has it. */
+static bool list_index(const char *t, size_t size, size_t *ret)
 {
+	bool from_end = *t == '-';
+	t += from_end;
 	size_t n = strspn(t, "0123456789");
 	if (!n || t[n] || (n > 1 && *t == '0') || n > 9)
 		return false;
-	*ret = (size_t)atol(t);
+	size_t i = (size_t)atol(t);
+	if (from_end && (i == 0 || i > size))
+		return false;
+	*ret = from_end ? size - i : i;
 	return true;
 }
 
@@ -60,7 +65,7 @@ static json_t *child(json_t *at, const char *token)
 	size_t i;
 	if (json_is_object(at))
 		return json_object_get(at, token);
-	return json_is_array(at) && list_index(token, &i) ? json_array_get(at, i) : NULL;
+	return json_is_array(at) && list_index(token, json_array_size(at), &i) ? json_array_get(at, i) : NULL;
 }
 
 /* The container that holds the place, and the last token. The path "" (the whole) gives *ret_parent NULL. */
@@ -177,7 +182,7 @@ static int add(struct json_patcher *p, const char *path, json_t *v_new, bool rep
 	}
 	if (streq(token, "-"))
 		i = json_array_size(parent);
-	else if (!list_index(token, &i) || i > json_array_size(parent))
+	else if (!list_index(token, json_array_size(parent) + !replace, &i) || i > json_array_size(parent))
 		return no_such(p, path);
 	if (replace)
 		json_array_set_new(parent, i, STEAL(v));
@@ -202,7 +207,7 @@ static int take_out(struct json_patcher *p, const char *path, json_t **ret)
 	*ret = json_incref(v);
 	if (json_is_object(parent))
 		json_object_del(parent, token);
-	else if (list_index(token, &i))
+	else if (list_index(token, json_array_size(parent), &i))
 		json_array_remove(parent, i);
 	return 0;
 }

@@ -59,6 +59,36 @@ static void test_json_patch(void **state)
 	refused(patch_json, "{}", "{}", ERR_BAD_REQUEST, "list of operations");
 }
 
+/* From the end, which upstream has beside the RFC. */
+static void test_json_patch_negative(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *patch, *want; /* NULL: refused */
+	} cases[] = {
+		{"[{\"op\":\"remove\",\"path\":\"/l/-1\"}]", "{\"l\":[1,2]}"},
+		{"[{\"op\":\"replace\",\"path\":\"/l/-3\",\"value\":9}]", "{\"l\":[9,2,3]}"},
+		{"[{\"op\":\"add\",\"path\":\"/l/-1\",\"value\":9}]", "{\"l\":[1,2,3,9]}"},
+		{"[{\"op\":\"add\",\"path\":\"/l/-4\",\"value\":9}]", "{\"l\":[9,1,2,3]}"},
+		{"[{\"op\":\"remove\",\"path\":\"/l/-4\"}]", NULL},
+		{"[{\"op\":\"remove\",\"path\":\"/l/-0\"}]", NULL},
+	};
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		_cleanup_json_ json_t *doc = json_loads("{\"l\":[1,2,3]}", 0, NULL);
+		_cleanup_json_ json_t *patch = json_loads(cases[i].patch, 0, NULL);
+		json_t *got = NULL;
+		int rc = patch_json(doc, patch, &got, NULL);
+		if (!cases[i].want) {
+			assert_true(rc < 0);
+			continue;
+		}
+		_cleanup_json_ json_t *want = json_loads(cases[i].want, 0, NULL);
+		assert_int_equal(rc, 0);
+		assert_true(json_equal(got, want));
+		json_decref(got);
+	}
+}
+
 static void test_json_patch_bounds(void **state)
 {
 	(void)state;
@@ -300,6 +330,7 @@ int main(void)
 	cmocka_set_message_output(CM_OUTPUT_TAP);
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_json_patch),
+		cmocka_unit_test(test_json_patch_negative),
 		cmocka_unit_test(test_json_patch_bounds),
 		cmocka_unit_test(test_merge_patch),
 		cmocka_unit_test(test_strategic),
