@@ -8,7 +8,7 @@ static void round_trip(_unused_ void **state)
 {
 	const struct raft_entry entries[] = {{.term = 3, .index = 8, .len = 5, .data = "hello"},
 					     {.term = 4, .index = 9, .type = RAFT_ENTRY_EMPTY}};
-	struct raft_membership members = {.n_members = 1, .members = {{.id = 5, .role = RAFT_LEARNER}}};
+	struct raft_membership members = {.n_members = 1, .members = {{.id = 5, .role = RAFT_VOTER}}};
 	struct raft_msg m = {.type = RAFT_MSG_SNAPSHOT,
 			     .from = 1,
 			     .to = 2,
