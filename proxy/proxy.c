@@ -294,12 +294,21 @@ static void snapshot_make(struct proxy *p, struct snapshot *ret)
 
 /* ---- syncing ---- */
 
-static void serve_waiters(struct proxy *p)
+/* The first one that has nothing left to wait for, taken out of the line; NULL when there is none. */
+static struct waiter *take_waiter(struct proxy *p)
 {
 	LIST_EACH (&p->waiters, w, struct waiter, node) {
 		if (map_has(&p->applied, w->ip))
 			continue;
 		list_del(&w->node);
+		return w;
+	}
+	return NULL;
+}
+
+static void serve_waiters(struct proxy *p)
+{
+	for (struct waiter *w; (w = take_waiter(p));) {
 		w->done(w->arg);
 		free(w);
 	}

@@ -410,7 +410,7 @@ int cgroup_set(const struct cgroup_fs *fs, const char *controller, const char *g
 int cgroup_get_u64(const struct cgroup_fs *fs, const char *controller, const char *group, const char *file,
 		   const char *key, uint64_t *ret)
 {
-	char dir[PATH_SIZE], path[PATH_SIZE + 96], text[8192];
+	char dir[PATH_SIZE], path[PATH_SIZE + 96], text[8192] = "";
 	if (!cgroup_dir(fs, controller, group, dir, sizeof(dir)))
 		return -ENOENT;
 	snprintf(path, sizeof(path), "%s/%.80s", dir, file);
