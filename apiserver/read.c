@@ -20,8 +20,13 @@ int read_selectors(struct request *r, struct selector **ret_labels, struct field
 		bool known = streq(path, "metadata.name") || (r->kind->namespaced && streq(path, "metadata.namespace"));
 		for (const char *const *f = r->kind->field_selectors; f && *f && !known; f++)
 			known = streq(*f, path);
-		if (!known)
+		if (!known && r->kind->field_selectors)
 			return fail_bad(r, "field label not supported: %.200s", path);
+		if (!known)
+			return fail_bad(r,
+					"\"%.200s\" is not a known field selector: only \"metadata.name\", "
+					"\"metadata.namespace\"",
+					path);
 	}
 	return 0;
 }

@@ -53,6 +53,10 @@ static void options(void **state)
 		{"POST", CMS "?dryRun=foo", NULL, "{\"metadata\":{\"name\":\"x\"}}", 422, "message",
 		 "CreateOptions.meta.k8s.io \"\" is invalid: dryRun: Unsupported value: []string{\"foo\"}: supported "
 		 "values: \"All\""},
+		{"GET", CMS "?fieldSelector=data.x%3D1", NULL, NULL, 400, "message",
+		 "\"data.x\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\""},
+		{"GET", PODS "?fieldSelector=spec.x%3D1", NULL, NULL, 400, "message",
+		 "field label not supported: spec.x"},
 		{"GET", CMS "?labelSelector=a%3D%3D%3Db", NULL, NULL, 400, "message",
 		 "unable to parse requirement: found '=', expected: identifier"},
 	};
