@@ -33,9 +33,8 @@ static inline void list_unshift(struct list *head, struct list *node)
 } /* in front */
 static inline void list_del(struct list *node)
 {
-	/* The analyzer takes neighbours that were unlinked and freed for neighbours still. */
-	node->prev->next = node->next; /* NOLINT(clang-analyzer-unix.Malloc) */
-	node->next->prev = node->prev; /* NOLINT(clang-analyzer-unix.Malloc) */
+	node->prev->next = node->next;
+	node->next->prev = node->prev;
 	list_init(node);
 }
 static inline struct list *list_pop(struct list *head) /* first, or NULL */
@@ -43,7 +42,8 @@ static inline struct list *list_pop(struct list *head) /* first, or NULL */
 	if (list_empty(head))
 		return NULL;
 	struct list *n = head->next;
-	list_del(n);
+	/* The analyzer does not see that whoever was popped before is no neighbour any more. */
+	list_del(n); /* NOLINT(clang-analyzer-unix.Malloc) */
 	return n;
 }
 #define LIST_ENTRY(node, type, member) CONTAINER_OF(node, type, member)
