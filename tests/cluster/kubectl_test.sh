@@ -174,6 +174,7 @@ expect "wait --for=jsonpath" 'condition met' k wait --for=jsonpath='{.status.rea
 check "wait --for=condition=Ready" k wait --for=condition=Ready pod/one --timeout=15s
 k run say --image=mini/demo:1 --restart=Never --command -- sh -c 'echo to out; echo to err >&2; exit 0' >/dev/null
 check "wait --for=jsonpath" k wait --for=jsonpath='{.status.phase}'=Succeeded pod/say --timeout=15s
+[ "$(field pod/say '{.status.phase}')" = Succeeded ] || k describe pod say | tail -n 30 | sed 's/^/# /'
 expect "logs" '^to out$' k logs say
 expect "logs: stderr too" '^to err$' k logs say
 expect "logs --timestamps --tail" '^[0-9T:.-]+Z to (err|out)$' k logs say --timestamps --tail=1
