@@ -356,8 +356,8 @@ static void exec_ends_with_a_status(void **state)
 					      {"Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="},
 					      {"Sec-WebSocket-Protocol", "v5.channel.k8s.io, v4.channel.k8s.io"},
 					      {NULL, NULL}};
-	http_call(c, "GET", "/exec/default/p/web?command=echo&command=hello&stdin=False&stdout=True&stderr=True", headers, NULL, 0,
-		  0, &call_ops, &a);
+	http_call(c, "GET", "/exec/default/p/web?command=echo&command=hello&stdin=False&stdout=True&stderr=True",
+		  headers, NULL, 0, 0, &call_ops, &a);
 	turn_until(w, &a.done);
 	assert_true(a.upgraded);
 	struct ws_parser ws = {.max_bytes = 65536, .on_message = on_message, .arg = &m};
