@@ -158,3 +158,4 @@ nested() { bash -c "echo \$\$ >$CG/box/cgroup.procs; exec unshare -C -m bash $WO
 check "in a container of its own" nested
 rmdir $CG/box/init $CG/box
 is "nothing is left of it" "$before" "$(groups)"
+is "the kernel logged no complaint" "" "$(dmesg -r | grep -E '^<[0-4]>.*\] (overlayfs|cgroup|bridge|nf_|nft|x_tables|xt_|veth|seccomp)')"
