@@ -12,25 +12,23 @@
 	X(6, READ_UNCONFIRMED, "a leader serves reads without asking whether it still leads")                          \
 	X(7, READ_BEFORE_NOOP, "a new leader serves reads before an entry of its term is committed")                   \
 	X(8, SNAPSHOT_BACKWARDS, "a snapshot older than the state is installed")                                       \
-	X(9, OWN_ACK_BEFORE_SYNC, "a leader counts its own entries before they are durable")                           \
-	X(10, READ_ANY_ACK, "a read is confirmed by an answer to a heartbeat sent before it was asked")                \
-	X(11, HEARTBEAT_COMMIT, "a heartbeat tells a commit index beyond what the follower matched")                   \
-	X(12, CUT_ALWAYS, "an old append cuts the log though it matches")                                              \
-	X(13, JOINT_NEW_ONLY, "in a joint configuration only the new majority counts")                                 \
-	X(14, WITNESS_LEADS, "a witness campaigns")                                                                    \
-	X(15, VOTE_TWICE, "a second vote in the same term")                                                            \
-	X(16, VOTE_BY_LENGTH, "a vote compares the length of logs, not their last term")                               \
-	X(17, LEARNER_COUNTS, "a learner counts in quorums")                                                           \
-	X(18, FORWARD_TWICE, "a forwarded proposal that comes twice is taken twice")                                   \
-	X(19, RESTART_CONFIG, "a restart forgets configurations that were not yet applied")                            \
-	X(20, RESTORE_KEEPS_LOG, "a snapshot keeps a log that contradicts it")                                         \
-	X(21, NO_PREVIOUS_TERM, "an append does not compare the term of the entry before")                             \
-	X(22, PREVOTE_TERM, "a refused pre-vote does not tell the term")                                               \
-	X(23, CONFIG_BEFORE_COMMIT, "C_new is appended before C_old,new is committed")                                 \
-	X(24, CHUNK_GAP, "a chunk of a snapshot is taken wherever it belongs")                                         \
-	X(25, COMMIT_UNSYNCED, "the durable commit index is ahead of the durable log")                                 \
-	X(26, WITNESS_SNAPSHOT, "a witness's snapshot is beyond what is committed")                                    \
-	X(27, WITNESS_AHEAD, "a witness learns of entries before any full voter but the leader")
+	X(9, HEARTBEAT_COMMIT, "a heartbeat tells a commit index beyond what the follower matched")                    \
+	X(10, CUT_ALWAYS, "an old append cuts the log though it matches")                                              \
+	X(11, JOINT_NEW_ONLY, "in a joint configuration only the new majority counts")                                 \
+	X(12, WITNESS_LEADS, "a witness campaigns")                                                                    \
+	X(13, VOTE_TWICE, "a second vote in the same term")                                                            \
+	X(14, VOTE_BY_LENGTH, "a vote compares the length of logs, not their last term")                               \
+	X(15, LEARNER_COUNTS, "a learner counts in quorums")                                                           \
+	X(16, FORWARD_TWICE, "a forwarded proposal that comes twice is taken twice")                                   \
+	X(17, RESTART_CONFIG, "a restart forgets configurations that were not yet applied")                            \
+	X(18, RESTORE_KEEPS_LOG, "a snapshot keeps a log that contradicts it")                                         \
+	X(19, NO_PREVIOUS_TERM, "an append does not compare the term of the entry before")                             \
+	X(20, PREVOTE_TERM, "a refused pre-vote does not tell the term")                                               \
+	X(21, CONFIG_BEFORE_COMMIT, "C_new is appended before C_old,new is committed")                                 \
+	X(22, CHUNK_GAP, "a chunk of a snapshot is taken wherever it belongs")                                         \
+	X(23, COMMIT_UNSYNCED, "the durable commit index is ahead of the durable log")                                 \
+	X(24, WITNESS_SNAPSHOT, "a witness's snapshot is beyond what is committed")                                    \
+	X(25, WITNESS_AHEAD, "a witness learns of entries before any full voter but the leader")
 
 #define RAFT_BUG_NAME(n, name, text) RAFT_BUG_##name = n,
 enum raft_bug { RAFT_BUGS(RAFT_BUG_NAME) };

@@ -124,9 +124,11 @@ bool raft__quorum(const struct raft *r, bool (*yes)(const struct raft *r, const 
 	size_t n = 0, n_old = 0, agree = 0, agree_old = 0;
 	for (size_t i = 0; i < r->n_members; i++) {
 		const struct raft_progress *p = &r->members[i];
-		if (!p->voter && !p->old_voter)
+		bool extra = RAFT_HAS_BUG(LEARNER_COUNTS) && p->role == RAFT_LEARNER;
+		if (!p->voter && !p->old_voter && !extra)
 			continue;
 		bool y = yes(r, p, arg);
+		agree += extra && y;
 		n += p->voter;
 		n_old += p->old_voter;
 		agree += p->voter && y;
@@ -181,7 +183,7 @@ const struct raft_conf_at *raft__conf(const struct raft *r)
 
 static bool votes(enum raft_role role)
 {
-	return role != RAFT_LEARNER || RAFT_HAS_BUG(LEARNER_COUNTS);
+	return role != RAFT_LEARNER;
 }
 
 static struct raft_progress *take_in(struct raft *r, struct raft_progress *to, size_t *n, const struct raft_member *m)

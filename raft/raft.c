@@ -169,7 +169,7 @@ void raft__become_leader(struct raft *r)
 		raft_progress__reset(&r->members[i], r->log.last + 1);
 		r->members[i].recent_active = true;
 	}
-	raft__self(r)->match = RAFT_HAS_BUG(OWN_ACK_BEFORE_SYNC) ? r->log.last : r->log.stable;
+	raft__self(r)->match = r->log.stable;
 	/* entries of earlier terms commit only through one of this term (dissertation 3.6.2) */
 	raft_log__append(&r->log, r->term, RAFT_ENTRY_EMPTY, NULL, 0);
 }
@@ -352,9 +352,8 @@ static void step_heartbeat_resp(struct raft *r, const struct raft_msg *m)
 	} else if (p->state == RAFT_SNAPSHOT) {
 		raft__snapshot_answered(r, p);
 	}
-	uint64_t context = RAFT_HAS_BUG(READ_ANY_ACK) ? r->read_context : m->context;
-	if (context > p->read_ack) {
-		p->read_ack = context;
+	if (m->context > p->read_ack) {
+		p->read_ack = m->context;
 		raft__reads_acked(r);
 	}
 }

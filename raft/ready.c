@@ -280,7 +280,6 @@ void raft_advance(struct raft *r)
 	raft_log__trim(&r->log, trimmable(r));
 	raft_log__exhume(&r->log);
 	struct raft_progress *self = raft__self(r);
-	uint64_t own = RAFT_HAS_BUG(OWN_ACK_BEFORE_SYNC) ? r->log.last : r->log.stable;
-	if (r->state == RAFT_LEADER && self && raft_progress__acked(self, own))
+	if (r->state == RAFT_LEADER && self && raft_progress__acked(self, r->log.stable))
 		raft__maybe_commit(r);
 }

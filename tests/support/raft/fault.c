@@ -5,16 +5,18 @@
 
 #include "tests/support/raft/cluster.h"
 
-#define TURNS       1000
+#define TURNS       2000
 #define QUIET_TURNS 1500
 #define SLOTS       8
 
 /* Each seed has its own: most bugs show where one kind of trouble is frequent and others are absent. */
 struct mood {
 	uint64_t crash, cut, isolate, hold, campaign; /* of 200 in a turn */
-	bool changing;                                /* members */
-	uint64_t heal, down, slow, change;            /* one in so many */
-	uint64_t loss, doubled, late;                 /* percent of messages */
+	uint64_t split;
+	uint64_t flaky;                    /* of 200, while they write: the first two lose power and are back at once */
+	bool changing;                     /* members */
+	uint64_t heal, down, slow, change; /* one in so many */
+	uint64_t loss, doubled, late;      /* percent of messages */
 };
 
 static const struct mood calm = {.heal = 1, .down = 1, .slow = 3, .change = 30, .late = 25};
@@ -34,7 +36,8 @@ static struct mood draw(struct cluster *c)
 			     .heal = 20 + cluster_random(c, 60),
 			     .down = 5 + cluster_random(c, 60),
 			     .slow = 1 + cluster_random(c, 3),
-			     .change = 4 + cluster_random(c, 20),
+			     .split = maybe(c, 6),
+			     .change = 7 + cluster_random(c, 12),
 			     .loss = maybe(c, 30),
 			     .doubled = maybe(c, 20),
 			     .late = 10 + cluster_random(c, 70)};
@@ -45,12 +48,14 @@ static struct mood restless(struct cluster *c)
 {
 	c->pre_vote = c->mixed = false;
 	c->check_quorum = cluster_random(c, 2);
-	c->slow_disk = 40 + (unsigned)cluster_random(c, 50);
-	return (struct mood){.crash = 10 + cluster_random(c, 20),
+	c->slow_disk = 10 + (unsigned)cluster_random(c, 60);
+	return (struct mood){.split = cluster_random(c, 5),
+			     .flaky = 5 + cluster_random(c, 60),
+			     .crash = 1 + cluster_random(c, 12),
 			     .cut = maybe(c, 10),
 			     .isolate = cluster_random(c, 10),
 			     .hold = cluster_random(c, 20),
-			     .campaign = 5 + cluster_random(c, 20),
+			     .campaign = cluster_random(c, 20),
 			     .heal = 10 + cluster_random(c, 30),
 			     .down = 1 + cluster_random(c, 10),
 			     .slow = 1 + cluster_random(c, 3),
@@ -58,6 +63,52 @@ static struct mood restless(struct cluster *c)
 			     .loss = cluster_random(c, 10),
 			     .doubled = cluster_random(c, 10),
 			     .late = 10 + cluster_random(c, 50)};
+}
+
+/* Nothing but elections, and power that fails in the middle of them. */
+static struct mood stormy(struct cluster *c)
+{
+	c->pre_vote = c->mixed = c->check_quorum = false;
+	c->slow_disk = 30 + (unsigned)cluster_random(c, 60);
+	return (struct mood){.flaky = 40 + cluster_random(c, 60),
+			     .campaign = 5 + cluster_random(c, 60),
+			     .hold = cluster_random(c, 20),
+			     .heal = 1,
+			     .down = 1,
+			     .slow = 6,
+			     .change = 100,
+			     .late = 20 + cluster_random(c, 40)};
+}
+
+/* The cluster falls in two and heals, again and again, while members come and go. */
+static struct mood torn_apart(struct cluster *c)
+{
+	c->check_quorum = c->mixed = false;
+	c->slow_disk = 0;
+	return (struct mood){.split = 3 + cluster_random(c, 10),
+			     .isolate = cluster_random(c, 6),
+			     .campaign = cluster_random(c, 4),
+			     .crash = cluster_random(c, 3),
+			     .heal = 30 + cluster_random(c, 60),
+			     .down = 10,
+			     .slow = 2,
+			     .change = 7 + cluster_random(c, 8),
+			     .late = 10 + cluster_random(c, 30)};
+}
+
+static struct mood mood_of(struct cluster *c, uint64_t seed)
+{
+	switch (seed % 8) {
+	case 0:
+	case 6:
+		return restless(c);
+	case 4:
+		return stormy(c);
+	case 7:
+		return torn_apart(c);
+	default:
+		return draw(c);
+	}
 }
 
 static size_t leader_of(struct cluster *c)
@@ -139,7 +190,6 @@ static void operate(struct cluster *c, const struct mood *mood)
 		if (cluster_random(c, 3) == 0)
 			raft_transfer(n->raft, c->nodes[cluster_random(c, c->n)].id);
 		break;
-	case 3:
 	case 4:
 		if (!n->out && n->n_applied > n->base && cluster_random(c, 3) == 0)
 			cluster_compact(c, l, n->base + 1 + cluster_random(c, n->n_applied - n->base));
@@ -191,9 +241,11 @@ static void one_fault(struct cluster *c, const struct mood *mood)
 	if (dice < mood->cut)
 		c->cut[i][k] = true;
 	dice = cluster_random(c, 200);
+	if (dice < mood->isolate && cluster_random(c, 2))
+		memset(c->cut, 0, sizeof(c->cut)); /* another one's turn */
 	if (dice < mood->isolate)
 		isolate(c, i, cluster_random(c, 3) == 0);
-	if (dice >= 198 && mood->isolate)
+	if (dice >= 200 - mood->split)
 		split(c);
 	if (cluster_random(c, mood->heal) == 0)
 		memset(c->cut, 0, sizeof(c->cut));
@@ -204,6 +256,11 @@ static void one_fault(struct cluster *c, const struct mood *mood)
 	for (uint64_t at_once = 2; dice < mood->campaign && at_once; at_once--, k = (k + 1) % c->n)
 		if (c->nodes[k].up)
 			raft_campaign(c->nodes[k].raft);
+	for (i = 0; i < 2; i++)
+		if (c->nodes[i].up && c->nodes[i].out && cluster_random(c, 200) < mood->flaky) {
+			cluster_crash(c, i);
+			cluster_start(c, i);
+		}
 	for (i = 0; i < c->n; i++)
 		if (!c->nodes[i].up && cluster_random(c, mood->down) == 0)
 			cluster_start(c, i);
@@ -281,15 +338,14 @@ bool fault_run(uint64_t seed, struct fault_sums *sums, char *why, size_t why_len
 	c->max_message = cluster_random(c, 2) ? 1 : 0;
 	c->slow_disk = cluster_random(c, 2) ? (unsigned)cluster_random(c, 100) : 0;
 	c->check_quorum = cluster_random(c, 4) != 0;
+	struct mood mood = mood_of(c, seed);
 	for (size_t i = 0; i < c->n; i++) {
 		cluster_crash(c, i);
 		cluster_start(c, i);
 	}
-	bool changing = seed % 2 != 0;
+	bool changing = mood.changing = seed % 2 != 0;
 	while (changing && c->n < SLOTS)
 		cluster_add(c, c->n % 3 == 1);
-	struct mood mood = seed % 4 == 0 ? restless(c) : draw(c);
-	mood.changing = changing;
 	c->torn = true;
 	c->bad_luck = 20;
 	for (int t = 0; t < TURNS && !c->broken[0]; t++) {
