@@ -62,7 +62,8 @@ static int copy_entry(struct archive *a, const char *path, uint64_t *total, stru
 	int r;
 	while ((r = archive_read_data_block(a, &block, &len, &offset)) == ARCHIVE_OK) {
 		*total += len;
-		if (*total > ARCHIVE_MAX_BYTES)
+		/* A hole costs no disk here, but reading it back would cost time without end. */
+		if (*total > ARCHIVE_MAX_BYTES || (uint64_t)offset > ARCHIVE_MAX_BYTES)
 			return err_set(err, -EFBIG, "the archive holds more than %llu bytes", ARCHIVE_MAX_BYTES);
 		if (pwrite(fd, block, len, offset) != (ssize_t)len)
 			return err_errno(err, "write %s", path);

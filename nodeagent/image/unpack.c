@@ -138,7 +138,7 @@ static int write_file(struct unpack *u, struct archive *tar, int parent, const c
 	int r;
 	while ((r = archive_read_data_block(tar, &block, &len, &offset)) == ARCHIVE_OK) {
 		u->bytes += len;
-		if (u->bytes > UNPACK_MAX_BYTES)
+		if (u->bytes > UNPACK_MAX_BYTES || (uint64_t)offset > UNPACK_MAX_BYTES)
 			return err_set(err, -EFBIG, "the layer unpacks to more than %llu bytes", UNPACK_MAX_BYTES);
 		for (size_t done = 0; done < len;) {
 			ssize_t n = pwrite(fd, (const char *)block + done, len - done, offset + (off_t)done);
