@@ -5,6 +5,7 @@
 #include "lib/core/list.h"
 #include "lib/core/map.h"
 #include "raft/raft.h"
+#include "store/bugs.h"
 #include "store/cmd.h"
 #include "store/log.h"
 #include "store/mvcc.h"

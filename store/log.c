@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <inttypes.h>
 
+#include "store/bugs.h"
 #include "store/log_format.h"
 
 struct store_log_segment {
@@ -189,7 +190,7 @@ static int make_segment(struct store_log_job *job)
 		sync_rc = ops->sync(s->file);
 	if (!rc && !sync_rc)
 		rc = ops->rename(job->log->disk, tmp, s->path);
-	if (!rc && !sync_rc)
+	if (!rc && !sync_rc && !BUG(BUG_NAME_NOT_SYNCED))
 		sync_rc = ops->sync_dir(job->log->disk, job->log->dir);
 	if (!rc && !sync_rc) {
 		job->written += sizeof(header);
@@ -227,7 +228,8 @@ void store_log_write(struct store_log_job *job)
 	if (job->result)
 		return;
 	job->written += at;
-	if (ops->sync(job->segment->file))
+	if (!(BUG(BUG_ACK_BEFORE_SYNC) && job->n_entries == 1) && ops->sync(job->segment->file) &&
+	    !(BUG(BUG_SYNC_RETRIED) && ops->sync(job->segment->file) == 0))
 		job->result = -EIO;
 	if (job->cap > 1u << 20) {
 		free(STEAL(job->buf));
@@ -427,7 +429,8 @@ static int check_tail(struct store_log *log, const struct store_log_segment *s, 
 		}
 		log->torn = log->must_roll = true;
 		for (uint64_t at = off; at < off + n; at += 8)
-			if (frame_ok(s, data, size, at, &f) && f.batch > s->end)
+			if (!BUG(BUG_DAMAGE_IS_TORN) && frame_ok(s, data, size, at, &f) &&
+			    (BUG(BUG_TORN_IS_DAMAGE) || f.batch > s->end))
 				return damage(err, s, s->end, "a bad frame with good ones behind it");
 		off += n;
 	}
@@ -469,7 +472,7 @@ static int load_segment(struct store_log *log, struct store_log_segment *s, uint
 		return rc;
 	if (last) {
 		rc = check_tail(log, s, data, s->size, err);
-		return rc ? rc : settle_tail(log, s, data, err);
+		return rc || BUG(BUG_TAIL_UNSETTLED) ? rc : settle_tail(log, s, data, err);
 	}
 	if (s->end != limit)
 		return damage(err, s, s->end, "a bad frame in a finished segment");

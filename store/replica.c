@@ -177,7 +177,8 @@ static bool handle_ready(struct engine *e)
 	struct store_log_info info;
 	store_log_info(e->log, &info);
 	bool promise = e->rd.hard_state.term != info.hard_state.term || e->rd.hard_state.vote != info.hard_state.vote;
-	store_log_prepare(e->log, &e->job, e->rd.entries, e->rd.n_entries, promise ? &e->rd.hard_state : NULL);
+	store_log_prepare(e->log, &e->job, e->rd.entries, e->rd.n_entries,
+			  promise && !BUG(BUG_VOTE_NOT_DURABLE) ? &e->rd.hard_state : NULL);
 	e->writing = true;
 	env_submit(e->env, &e->log_work);
 	return false;
@@ -281,7 +282,7 @@ static void serve_reads(struct engine *e)
 		list_push(&todo, list_pop(&e->reads));
 	for (struct list *n; (n = list_pop(&todo));) {
 		struct call *c = LIST_ENTRY(n, struct call, node);
-		bool stale_ok = c->kind == CALL_RANGE && c->range.serializable;
+		bool stale_ok = c->kind == CALL_RANGE && (c->range.serializable || BUG(BUG_LOCAL_READS));
 		if (now || stale_ok || (c->index && c->index <= e->applied + 1)) {
 			serve(e, c);
 			continue;
@@ -380,9 +381,11 @@ static void answer_refused(struct engine *e)
 
 static void drop_log(struct engine *e)
 {
-	if (e->writing || !e->synced_applied || e->peer) /* others may still need it: there are no snapshots yet */
+	if (e->writing || (!e->synced_applied && !BUG(BUG_LOG_DROPPED_EARLY)) ||
+	    e->peer) /* others may still need it: there are no snapshots yet */
 		return;
-	uint64_t term, base = store_log_drop(e->log, e->synced_applied, &term);
+	uint64_t upto = BUG(BUG_LOG_DROPPED_EARLY) ? e->state_applied : e->synced_applied;
+	uint64_t term, base = store_log_drop(e->log, upto, &term);
 	raft_compact(e->raft, base, term);
 }
 
@@ -452,6 +455,15 @@ static void load_lease(void *arg, uint64_t id, uint64_t ttl_s)
 	lease__add(arg, id, ttl_s);
 }
 
+static uint64_t newest_key(const struct mvcc *m)
+{
+	struct btree_iter it;
+	uint64_t rev = 0;
+	for (struct btree_item *i = btree_seek(&m->keys, "", &it); i; i = btree_next(&it))
+		rev = MAX(rev, CONTAINER_OF(i, struct mvcc_key, item)->latest->mod_rev);
+	return rev;
+}
+
 static int load_state(struct engine *e, const char *dir, struct store_state_meta *meta, struct err *err)
 {
 	_cleanup_free_ char *path = xasprintf("%s/state.db", dir);
@@ -460,6 +472,8 @@ static int load_state(struct engine *e, const char *dir, struct store_state_meta
 		rc = store_state_load(e->state, &e->mvcc, load_lease, e, err);
 	if (rc)
 		return rc;
+	if (BUG(BUG_REVISION_FROM_KEYS))
+		meta->rev = newest_key(&e->mvcc);
 	e->mvcc.rev = e->mvcc.floor = MAX(meta->rev, (uint64_t)1);
 	e->mvcc.compacted = meta->compacted;
 	e->state_rev = e->state_sent = e->mvcc.rev;

@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <sqlite3.h>
 
+#include "store/bugs.h"
 #include "store/state_internal.h"
 
 #define COMPACT_CHUNK 1000
@@ -313,7 +314,8 @@ static int compact_chunk(struct store_state *st, uint64_t upto, bool *ret_more)
 		sqlite3_bind_blob(st->compact_older, 1, sqlite3_column_blob(q, 1), sqlite3_column_bytes(q, 1),
 				  SQLITE_TRANSIENT);
 		sqlite3_bind_int64(st->compact_older, 2, id);
-		rc = step(st, st->compact_older);
+		if (!BUG(BUG_COMPACTION_REVIVES) || !sqlite3_column_int(q, 2))
+			rc = step(st, st->compact_older);
 		if (!rc && sqlite3_column_int(q, 2)) {
 			sqlite3_bind_int64(st->compact_one, 1, id);
 			rc = step(st, st->compact_one);
@@ -333,6 +335,11 @@ static int compact_chunk(struct store_state *st, uint64_t upto, bool *ret_more)
 static int write_all(struct store_state *st, struct store_state_batch *b)
 {
 	int rc = 0;
+	if (BUG(BUG_APPLIED_NOT_ATOMIC)) {
+		rc = put_meta(st, "applied", b->meta.applied);
+		if (!rc)
+			rc = run(st->db, "COMMIT; BEGIN IMMEDIATE");
+	}
 	for (size_t i = 0; !rc && i < b->n_revs; i++)
 		rc = put_rev(st, b->revs[i]);
 	for (size_t i = 0; !rc && i < b->n_leases; i++)

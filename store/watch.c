@@ -40,6 +40,8 @@ struct store_watch *watch__add(struct engine *e, const struct store_watch_req *r
 	w->arg = arg;
 	w->engine = e;
 	w->next_rev = req->start_rev ? req->start_rev : e->recovered ? e->mvcc.rev + 1 : 0;
+	if (BUG(BUG_FUTURE_WATCH) && w->next_rev > e->mvcc.rev + 1)
+		w->next_rev = e->mvcc.rev + 1;
 	w->max_pending = req->max_pending ? req->max_pending : MAX_PENDING;
 	w->progress_us = ops->on_progress ? req->progress_us : 0;
 	w->last_us = env_now_us(e->env);
@@ -103,6 +105,8 @@ void watch__pause(struct engine *e, struct store_watch *w, bool paused)
 		return;
 	w->paused = paused;
 	w->pending = 0;
+	if (BUG(BUG_WATCH_GOES_BACK) && !paused && w->next_rev > 2)
+		w->next_rev--;
 	if (!paused && w->next_rev <= e->mvcc.rev) {
 		e->watches_lag = true;
 		env_post(e->env, &e->pump);
@@ -138,6 +142,11 @@ static void deliver(struct engine *e, struct store_watch *w, uint64_t rev, size_
 	if (!n)
 		return;
 	w->last_us = env_now_us(e->env);
+	if (BUG(BUG_SPLIT_REVISION) && n > 1) {
+		w->ops.on_events(w->arg, rev, e->events, 1);
+		w->ops.on_events(w->arg, rev, e->events + 1, n - 1);
+		return;
+	}
 	w->ops.on_events(w->arg, rev, e->events, n);
 }
 
@@ -147,6 +156,8 @@ void watch__dispatch(struct engine *e, uint64_t rev)
 	LIST_EACH (&e->watches, w, struct store_watch, node) {
 		if (w->dead)
 			continue;
+		if (BUG(BUG_STARVED_WATCHER) && w->paused && w->pending > 2)
+			w->next_rev = rev + 1;
 		if (w->paused && w->next_rev && w->next_rev <= rev) {
 			w->pending += gather(e, w, at, &next);
 			if (w->pending > w->max_pending) {

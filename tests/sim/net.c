@@ -24,6 +24,7 @@ static void send(struct store_peer *peer, uint64_t to, const void *data, size_t 
 	if (!sim_server_alive(s) || to == 0 || to > net->n_servers)
 		return;
 	net->sent++;
+	wire_check(s, data, len);
 	if (net->cut[s->id][to - 1] || rand_chance(&sim.disk, net->p_loss)) {
 		net->lost++;
 		return;

@@ -24,4 +24,7 @@ void net_deliver(struct sim_net *net);                                    /* wha
 void net_partition(struct sim_net *net);                                  /* cut something, anew */
 void net_heal(struct sim_net *net);
 
+/* wire.c: a message as it leaves its sender. */
+void wire_check(const struct sim_server *s, const void *data, size_t len);
+
 #endif

@@ -338,7 +338,7 @@ static void run_seed(uint64_t seed)
 }
 
 /* A process for each seed: the same from its first byte, whatever ran before it. */
-static int run_many(uint64_t from, uint64_t n, unsigned jobs)
+static int run_many(uint64_t from, uint64_t n, unsigned jobs, bool until_found)
 {
 	unsigned running = 0, failed = 0;
 	pid_t pids[64];
@@ -371,6 +371,8 @@ static int run_many(uint64_t from, uint64_t n, unsigned jobs)
 		pids[k] = pids[running];
 		seeds[k] = seeds[running];
 		failed += status != 0;
+		if (failed && until_found)
+			n = MIN(n, i);
 	}
 	printf("%" PRIu64 " seeds from %" PRIu64 ", %u failed\n", n, from, failed);
 	return failed ? 1 : 0;
@@ -379,6 +381,7 @@ static int run_many(uint64_t from, uint64_t n, unsigned jobs)
 int main(int argc, char **argv)
 {
 	uint64_t seed = 1, from = 1, runs = 0, jobs = 2;
+	bool until_found = false;
 	for (int i = 1; i < argc; i++) {
 		uint64_t *to = streq(argv[i], "--seed")   ? &seed
 			       : streq(argv[i], "--from") ? &from
@@ -387,13 +390,16 @@ int main(int argc, char **argv)
 							  : NULL;
 		if (streq(argv[i], "--verbose")) {
 			sim.verbose = true;
+		} else if (streq(argv[i], "--until-found")) {
+			until_found = true;
 		} else if (!to || i + 1 == argc || parse_u64(argv[++i], to)) {
-			fprintf(stderr, "usage: sim [--seed N | --runs N [--from N] [--jobs N]] [--verbose]\n");
+			fprintf(stderr,
+				"usage: sim [--seed N | --runs N [--from N] [--jobs N] [--until-found]] [--verbose]\n");
 			return 2;
 		}
 	}
 	if (runs)
-		return run_many(from, runs, jobs ? (unsigned)MIN(jobs, (uint64_t)64) : 1);
+		return run_many(from, runs, jobs ? (unsigned)MIN(jobs, (uint64_t)64) : 1, until_found);
 	run_seed(seed);
 	return 0;
 }
