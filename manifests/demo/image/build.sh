@@ -9,7 +9,7 @@ trap 'rm -rf "$root"' EXIT
 mkdir -p "$root/bin" "$root/etc" "$root/tmp" "$root/proc" "$root/sys" "$root/dev"
 chmod 755 "$root" && chmod 1777 "$root/tmp"
 cp /bin/busybox "$root/bin/busybox"
-for name in sh httpd hostname mkdir cat ls ps sleep usleep pidof kill wget nslookup ping env id head tail dd grep nc touch true false test date; do
+for name in sh httpd hostname mkdir cat ls ps sleep usleep pidof kill ping env id head tail dd grep nc touch true false test date; do
 	ln -s busybox "$root/bin/$name"
 done
 echo 'root:x:0:0:root:/:/bin/sh' >"$root/etc/passwd"
