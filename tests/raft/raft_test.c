@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "tests/support/raft/cluster.h"
 #include "tests/support/raft/fault.h"
@@ -89,7 +90,102 @@ static void alone(void **state)
 	free(c);
 }
 
+static void memberships_are_encoded(void **state)
+{
+	(void)state;
+	struct raft_membership m = {.n_members = 3,
+				    .n_old = 1,
+				    .members = {{1, RAFT_VOTER}, {0x1122334455667788, RAFT_LEARNER}, {3, RAFT_WITNESS}},
+				    .old = {{1, RAFT_VOTER}}};
+	uint8_t buf[RAFT_MEMBERSHIP_BYTES_MAX + 3];
+	m.members[2].role = RAFT_VOTER;
+	size_t n = raft_membership_encode(&m, buf);
+	assert_int_equal(n, 4 + 4 * 9);
+	memcpy(buf + n, "abc", 3);
+	struct raft_membership got;
+	const void *context;
+	size_t context_len;
+	assert_int_equal(raft_membership_decode(buf, n + 3, &got, &context, &context_len), 0);
+	assert_int_equal(got.n_members, 3);
+	assert_int_equal(got.members[1].id, 0x1122334455667788);
+	assert_int_equal(got.members[1].role, RAFT_LEARNER);
+	assert_int_equal(got.n_old, 1);
+	assert_int_equal(context_len, 3);
+	assert_memory_equal(context, "abc", 3);
+	for (size_t cut = 0; cut < n; cut++)
+		assert_int_equal(raft_membership_decode(buf, cut, &got, NULL, NULL), -EBADMSG);
+	buf[0] = RAFT_MEMBERSHIP_VERSION + 1;
+	assert_int_equal(raft_membership_decode(buf, n, &got, NULL, NULL), -EPROTONOSUPPORT);
+	buf[0] = RAFT_MEMBERSHIP_VERSION;
+	buf[4 + 8] = 77; /* a role that is none */
+	assert_int_equal(raft_membership_decode(buf, n, &got, NULL, NULL), -EBADMSG);
+	m.n_old = 0;
+	m.members[1].role = RAFT_WITNESS;
+	m.members[2].role = RAFT_WITNESS; /* two of three: a majority without anybody who has the data */
+	n = raft_membership_encode(&m, buf);
+	assert_int_equal(raft_membership_decode(buf, n, &got, NULL, NULL), -EBADMSG);
+}
+
+/* A member from the future changes the members in a way this program cannot read: it says so, and changes nothing. */
+static void newer_configurations_are_refused(void **state)
+{
+	(void)state;
+	struct cluster *c = calloc(1, sizeof(*c));
+	cluster_init(c, 3, 0, 0, 1);
+	const uint8_t newer[] = {RAFT_MEMBERSHIP_VERSION + 1, 0, 0, 0};
+	struct raft_entry e = {.term = 1, .index = 1, .type = RAFT_ENTRY_CONFIG, .len = sizeof(newer), .data = newer};
+	struct raft_msg m = {.type = RAFT_MSG_APPEND, .from = 2, .to = 1, .term = 1, .entries = &e, .n_entries = 1};
+	assert_int_equal(raft_step(c->nodes[0].raft, &m), -EPROTONOSUPPORT);
+	struct raft_status st;
+	raft_get_status(c->nodes[0].raft, &st);
+	assert_int_equal(st.last_index, 0);
+	assert_int_equal(st.term, 0);
+	m = (struct raft_msg){.type = RAFT_MSG_SNAPSHOT, .from = 2, .to = 1, .term = 1, .index = 9, .log_term = 1};
+	assert_int_equal(raft_step(c->nodes[0].raft, &m), -EINVAL); /* without a configuration */
+	cluster_done(c);
+	free(c);
+}
+
+/* No I/O, no clock, no threads: the archive asks libc for memory and for an end, and for nothing else. */
+static void is_pure(void **state)
+{
+	(void)state;
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+	skip();
+#endif
+	static const char *const allowed[] = {
+		"malloc", "calloc", "realloc", "free",         "memcpy",        "memmove",          "memset",
+		"memcmp", "abort",  "bcmp",    "__memcpy_chk", "__memmove_chk", "__stack_chk_fail", "__memset_chk"};
+	char path[400] = "", line[400];
+	assert_true(readlink("/proc/self/exe", path, sizeof(path) - 20) > 0);
+	for (int up = 0; up < 3; up++)
+		*strrchr(path, '/') = '\0';
+	if (strstr(path, "/san-"))
+		skip();
+	snprintf(line, sizeof(line), "nm %.300s/raft.a", path);
+	FILE *f = popen(line, "r");
+	assert_non_null(f);
+	size_t seen = 0;
+	while (fgets(line, sizeof(line), f)) {
+		char name[200];
+		if (sscanf(line, " U %199s", name) != 1 || strncmp(name, "raft", 4) == 0)
+			continue;
+		bool ok = false;
+		for (size_t i = 0; i < sizeof(allowed) / sizeof(allowed[0]); i++)
+			ok = ok || strcmp(name, allowed[i]) == 0;
+		if (!ok)
+			print_error("raft asks for %s\n", name);
+		assert_true(ok);
+		seen++;
+	}
+	assert_int_equal(pclose(f), 0);
+	assert_true(seen > 3);
+}
+
 static const struct CMUnitTest tests[] = {
+	cmocka_unit_test(memberships_are_encoded),
+	cmocka_unit_test(newer_configurations_are_refused),
+	cmocka_unit_test(is_pure),
 	cmocka_unit_test(refuses_nonsense),
 	cmocka_unit_test(alone),
 	cmocka_unit_test(random_faults),
