@@ -263,6 +263,8 @@ static json_t *labels(struct node_reg *r)
 			 "linux");
 }
 
+static void renew_lease(struct node_reg *r);
+
 static void on_node(void *arg, const struct client_response *resp)
 {
 	struct node_reg *r = arg;
@@ -276,6 +278,7 @@ static void on_node(void *arg, const struct client_response *resp)
 	take_node(r, resp->object);
 	r->have_node = true;
 	write_status(r);
+	renew_lease(r);
 }
 
 /* It is there: only the labels are ours to set. */
