@@ -21,9 +21,11 @@ struct store_log {
 	struct store_log_segment **segments; /* ascending */
 	size_t n_segments, cap_segments;
 	uint64_t base, base_term, last_term;
-	/* where entry base+1+i lies: segment sequence number and offset */
+	/* where entry base+1+i lies: segment sequence number and offset; and its term, which raft asks for where a read
+	 * error could not be told */
 	struct log_place {
 		uint32_t seq, off;
+		uint64_t term;
 	} * places;
 	size_t head, n_places, cap_places;
 	struct raft_hard_state hard_state;
@@ -75,7 +77,7 @@ static void place_entry(struct store_log *log, uint64_t index, uint64_t term, ui
 		log->head = 0;
 	}
 	GROW(log->places, log->cap_places, log->head + log->n_places);
-	log->places[log->head + at] = (struct log_place){.seq = seq, .off = (uint32_t)off};
+	log->places[log->head + at] = (struct log_place){.seq = seq, .off = (uint32_t)off, .term = term};
 }
 
 static struct store_log_segment *segment_new(struct store_log *log, uint64_t seq)
@@ -246,7 +248,7 @@ void store_log_release(struct store_log *log)
 	log->n_read = 0;
 }
 
-static int read_frame(struct store_log *log, uint64_t index, struct raft_entry *ret, bool with_data)
+static int read_frame(struct store_log *log, uint64_t index, struct raft_entry *ret)
 {
 	struct log_place p = log->places[log->head + (size_t)(index - log->base - 1)];
 	struct store_log_segment *s = segment_by_seq(log, p.seq);
@@ -256,8 +258,6 @@ static int read_frame(struct store_log *log, uint64_t index, struct raft_entry *
 	if (f.index != index || f.kind != LOG_FRAME_ENTRY || p.off + frame_size(f.len) > s->size)
 		return -EUCLEAN;
 	*ret = (struct raft_entry){.index = index, .term = f.term, .type = f.type, .len = f.len};
-	if (!with_data)
-		return 0;
 	char *buf = xmalloc(sizeof(f) + f.len + 1);
 	GROW(log->read_bufs, log->cap_read, log->n_read + 1);
 	log->read_bufs[log->n_read++] = buf;
@@ -276,7 +276,7 @@ int store_log_read(struct store_log *log, uint64_t lo, uint64_t hi, struct raft_
 	for (; lo < hi && (size_t)n < max && bytes < 4u << 20; lo++, n++) {
 		if (lo <= log->base || lo > last_index(log))
 			return n ? n : -ENOENT;
-		int rc = read_frame(log, lo, &ret[n], true);
+		int rc = read_frame(log, lo, &ret[n]);
 		if (rc)
 			return n ? n : rc;
 		bytes += ret[n].len;
@@ -292,11 +292,8 @@ int store_log_term(struct store_log *log, uint64_t index, uint64_t *ret)
 	}
 	if (index < log->base || index > last_index(log))
 		return -ENOENT;
-	struct raft_entry e;
-	int rc = read_frame(log, index, &e, false);
-	if (!rc)
-		*ret = e.term;
-	return rc;
+	*ret = log->places[log->head + (size_t)(index - log->base - 1)].term;
+	return 0;
 }
 
 void store_log_info(const struct store_log *log, struct store_log_info *ret)

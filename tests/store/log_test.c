@@ -253,6 +253,22 @@ static void flip_in_a_finished_segment(void **state)
 		assert_int_equal(reopen(c, NULL), -EUCLEAN);
 }
 
+/* After a failed sync the end of the log may be in the page cache only: it is made durable anew, or nothing is opened. */
+static void end_is_settled(void **state)
+{
+	struct ctx *c = *state;
+	fill(c);
+	unsigned before = c->disk.syncs;
+	assert_int_equal(reopen(c, NULL), 0);
+	assert_true(c->disk.syncs > before);
+	c->disk.fail_sync_after = 0;
+	_cleanup_err_ struct err err = ERR_INIT;
+	assert_int_equal(reopen(c, &err), -EIO);
+	c->disk.fail_sync_after = -1;
+	assert_int_equal(reopen(c, NULL), 0);
+	assert_int_equal(info(c).last, 10);
+}
+
 static void newer_format(void **state)
 {
 	struct ctx *c = *state;
@@ -314,6 +330,7 @@ int main(void)
 		T(reads_back),       T(replaces_a_tail),    T(torn_anywhere),
 		T(torn_with_a_hole), T(flip_in_the_middle), T(flip_in_a_finished_segment),
 		T(newer_format),     T(begins_anew),        T(no_room_then_room),
+		T(end_is_settled),
 	};
 	cmocka_set_message_output(CM_OUTPUT_TAP);
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -517,6 +517,32 @@ static void full_disk_is_read_only(void **state)
 	assert_false(f->stopped);
 }
 
+static void count_error(void *arg, const struct err *err, _unused_ const struct store_txn_resp *resp)
+{
+	*(int *)arg += err && err->code == -ECANCELED;
+}
+
+/* A call that waits for room on the disk is answered when the store is closed meanwhile. */
+static void closing_answers_all(void **state)
+{
+	struct fixture *f = *state;
+	_cleanup_blob_ struct blob *big = blob_alloc(1u << 20);
+	memset(big->data, 'x', big->len);
+	struct store_op op = {.type = STORE_PUT, .key = "big", .value = big};
+	struct store_txn_req t = {.then_ops = &op, .n_then = 1};
+	f->disk.full = true;
+	int canceled = 0;
+	for (int i = 0; i < 12; i++)
+		store_txn(f->store, &t, count_error, &canceled);
+	struct store_op get = {.type = STORE_GET, .key = "big"};
+	run_for(f, 100000);
+	fixture_close(f);
+	assert_true(canceled > 0);
+	f->disk.full = false;
+	assert_int_equal(fixture_open(f, NULL), 0);
+	assert_int_equal(fx_txn(f, &(struct store_txn_req){.then_ops = &get, .n_then = 1})->err.code, 0);
+}
+
 static void log_is_dropped(void **state)
 {
 	struct fixture *f = *state;
@@ -565,6 +591,7 @@ int main(void)
 		T(one_process_only),
 		T(failed_sync_stops),
 		T(full_disk_is_read_only),
+		T(closing_answers_all),
 		T(log_is_dropped),
 		cmocka_unit_test(prefix_end),
 	};
