@@ -87,7 +87,13 @@ expect "dry run" '^configmap/d created \(dry run\)$' k create configmap d --from
 fails "... made nothing" NotFound k get cm d
 expect "a secret" '^secret/s created$' k create secret generic s --from-literal=p=q
 expect "a token" '^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$' k create token default
-expect "watch shows a change" '^c ' timeout 20 bash -c "$MINICTL get cm -w --no-headers | { grep -m1 '^c '; }"
+exec 3< <(exec "$MINICTL" get cm -w --no-headers)
+watcher=$!
+expect "watch shows what is there" '^c ' timeout 10 grep -m1 '^c ' <&3
+check "... and a change comes" k create configmap later --from-literal=a=b
+expect "... at once" '^later ' timeout 10 grep -m1 '^later ' <&3
+kill "$watcher"
+exec 3<&-
 
 printf 'kind: ConfigMap\napiVersion: v1\nmetadata: {name: one}\n---\nkind: ConfigMap\napiVersion: v1\nmetadata: {name: A_b}\n---\nkind: ConfigMap\napiVersion: v1\nmetadata: {name: two}\nnope: 1\n' >"$WORK/many.yaml"
 fails "several faults: the first is told" 'ConfigMap "A_b" is invalid' k apply -f "$WORK/many.yaml"
