@@ -121,6 +121,7 @@ void writer__flush(struct engine *e)
 {
 	e->state_work.work = work;
 	e->state_work.done = done;
+	e->state_timer.fn = due;
 	e->state_due = true;
 	if (e->state_writing || e->failed || e->batch.result == -ENOSPC)
 		return;
