@@ -310,6 +310,9 @@ static bool converge(struct cluster *c, bool minority)
 	}
 	uint64_t last = 0;
 	for (int t = 0; t < QUIET_TURNS && !c->broken[0]; t++) {
+		for (size_t i = 0; i < c->n; i++)
+			if (c->nodes[i].removed && c->nodes[i].up)
+				cluster_crash(c, i); /* without pre-vote and check-quorum it would disturb forever */
 		turn(c, &calm);
 		size_t l = leader_of(c);
 		if (t >= 300 && t % 100 == 0 && l != SIZE_MAX && !last && cluster_propose(c, l, NULL) == 0)
