@@ -1,5 +1,5 @@
 /* Historic bugs of stores like this one, each of which -DSTORE_BUG=n builds in, to see that the simulator finds it
- * (tests/sim/mutants.sh). None in any other build: BUG(n) is then a constant false. Private to the store. */
+ * (tests/sim/mutants). None in any other build: BUG(n) is then a constant false. Private to the store. */
 #ifndef MINI_STORE_BUGS_H
 #define MINI_STORE_BUGS_H
 

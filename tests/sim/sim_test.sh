@@ -5,19 +5,16 @@ B=${B:-build} RUNS=${RUNS:-200}
 sim=$B/tests/sim/sim
 out=$(mktemp)
 trap 'rm -f "$out"' EXIT
-echo 1..3
-if make --no-print-directory BASE="$B" sim-build >"$out" 2>&1; then
-	echo "ok 1 - the simulator builds"
-else
-	sed 's/^/# /' "$out"
-	echo "not ok 1 - the simulator builds"
+echo 1..2
+if [ ! -x "$sim" ]; then
+	echo "not ok 1 - $sim is not built"
 	exit 1
 fi
 if "$sim" --runs "$RUNS" >"$out" 2>&1; then
-	echo "ok 2 - $RUNS seeds"
+	echo "ok 1 - $RUNS seeds"
 else
 	grep -v ' ok$' "$out" | sed 's/^/# /'
-	echo "not ok 2 - $RUNS seeds"
+	echo "not ok 1 - $RUNS seeds"
 fi
 same=1
 for seed in 3 58 177; do
@@ -28,8 +25,8 @@ for seed in 3 58 177; do
 	esac
 done
 if [ -n "$same" ]; then
-	echo "ok 3 - the same seed twice is the same trace"
+	echo "ok 2 - the same seed twice is the same trace"
 else
 	echo "# $first / $second"
-	echo "not ok 3 - the same seed twice is the same trace"
+	echo "not ok 2 - the same seed twice is the same trace"
 fi
