@@ -13,6 +13,9 @@
 #include "nodeagent/pod.h"
 
 #define ENDPOINT_WAIT_US (2 * SECOND_US)
+/* From the moment no new connection is sent here to SIGTERM: one that was on its way still lies in the server's backlog,
+ * and a server that ends at once would reset it. */
+#define DRAIN_US (SECOND_US / 5)
 #define RETRY_US         (5 * SECOND_US)
 #define DELETE_RETRY_US  (1 * SECOND_US)
 
@@ -27,9 +30,7 @@ static void on_endpoint_gone(void *arg)
 	struct endpoint_wait *w = arg;
 	if (w->pod) {
 		w->pod->endpoint_wait = NULL;
-		w->pod->endpoint = ENDPOINT_GONE;
-		env_timer_stop(w->pod->n->env, &w->pod->endpoint_timer);
-		pod_kick(w->pod);
+		env_timer_start(w->pod->n->env, &w->pod->endpoint_timer, DRAIN_US);
 	}
 	free(w);
 }

@@ -32,7 +32,8 @@ tally() {
 		printf '%-58s ok   %3d  %5.1f s\n' "$name" "$ok" "$seconds"
 	else
 		printf '%-58s FAILED %d of %d\n' "$name" "$bad" $((ok + bad))
-		sed 's/^/    /' "$out" | tail -n 60
+		# what failed, each with what it says below it; then the end, where a crash shows
+		{ grep -A 20 '^not ok' "$out" | awk '/^ok /{p=0} /^not ok/{p=1} p' | head -n 80; echo ...; tail -n 15 "$out"; } | sed 's/^/    /'
 	fi
 }
 
