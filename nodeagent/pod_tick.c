@@ -15,9 +15,9 @@
 #define ENDPOINT_WAIT_US (2 * SECOND_US)
 /* From the moment no new connection is sent here to SIGTERM: one that was on its way still lies in the server's backlog,
  * and a server that ends at once would reset it. */
-#define DRAIN_US (SECOND_US / 5)
-#define RETRY_US         (5 * SECOND_US)
-#define DELETE_RETRY_US  (1 * SECOND_US)
+#define DRAIN_US        (SECOND_US / 5)
+#define RETRY_US        (5 * SECOND_US)
+#define DELETE_RETRY_US (1 * SECOND_US)
 
 /* ---- asking the proxy ---- */
 
