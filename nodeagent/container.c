@@ -326,6 +326,7 @@ static void begin_create(struct pod_container *c)
 	}
 	roll_runs(c);
 	c->cur = fresh;
+	c->half_made = false;
 	c->state = CONTAINER_CREATE;
 	rt_create(c, container_config_get(k), on_created);
 	container_config_free(k);

@@ -290,6 +290,7 @@ static void adopt_container(struct pod_container *c, const struct rt_found *newe
 		run_from_found(p, &c->prev, older);
 	if (no_process(newest)) { /* made again, idempotently */
 		c->next_attempt = newest->attempt;
+		c->half_made = true;
 		c->state = CONTAINER_WAITING;
 		container_run_done(&c->cur);
 		return;

@@ -80,6 +80,7 @@ struct pod_container {
 	unsigned next_attempt;
 	bool in_sandbox; /* cur ran in the present sandbox */
 	bool adopted;    /* runs since before this agent */
+	bool half_made;  /* the runtime has something of the next attempt, left by an earlier agent */
 	char image_id[80];
 	char *image_digest, *image_user_name;
 	int64_t image_user;

@@ -349,6 +349,12 @@ static void remove_containers(struct pod *p)
 				rt_remove(c, runs[k]->id, NULL);
 			c->removed[k] = true;
 		}
+		if (c->half_made) {
+			char id[128];
+			pod_container_id(id, p->uid, c->name, c->next_attempt);
+			rt_remove(c, id, NULL);
+			c->half_made = false;
+		}
 	}
 }
 

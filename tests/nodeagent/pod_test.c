@@ -1,220 +1,6 @@
 /* The life of pods on a node, in virtual time: a fake API, a fake runtime, a fake host; the agent is the real one. */
-#include "tests/support/tap.h"
-
-#include <unistd.h>
-
-#include "lib/core/env_sim.h"
 #include "lib/core/file.h"
-#include "nodeagent/pod.h"
-#include "tests/support/fake_client.h"
-#include "tests/support/nodeagent/fake_runtime.h"
-
-#define START_US 1767366245000000ll /* 2026-01-02T15:04:05Z */
-#define MS       1000ull
-
-struct world {
-	struct env *env;
-	struct client *client;
-	struct runtime *runtime;
-	struct host *host;
-	struct nodeagent *agent;
-	char dir[64];
-	/* the proxy */
-	uint64_t endpoint_gone_after_us;
-	uint64_t endpoint_gone_at_ms;
-	struct env_timer endpoint_timer;
-	void (*endpoint_done)(void *);
-	void *endpoint_arg;
-	struct world *self;
-};
-
-static void on_endpoint(struct env_timer *t)
-{
-	struct world *w = CONTAINER_OF(t, struct world, endpoint_timer);
-	w->endpoint_gone_at_ms = env_now_ms(w->env);
-	w->endpoint_done(w->endpoint_arg);
-}
-
-static void ask_endpoint(void *ctx, const char *ns, const char *name, const char *ip, void (*done)(void *), void *arg)
-{
-	struct world *w = ctx;
-	(void)ns;
-	(void)name;
-	(void)ip;
-	w->endpoint_done = done;
-	w->endpoint_arg = arg;
-	w->endpoint_timer.fn = on_endpoint;
-	env_timer_start(w->env, &w->endpoint_timer, w->endpoint_gone_after_us);
-}
-
-static void agent_up(struct world *w)
-{
-	struct err err = ERR_INIT;
-	const struct nodeagent_config k = {
-		.node_name = "n1",
-		.node_ip = "192.168.1.1",
-		.dir = w->dir,
-		.cgroup_root = "/kubepods",
-		.client = w->client,
-		.runtime = w->runtime,
-		.cluster_dns = "10.96.0.10",
-		.endpoints_gone = ask_endpoint,
-		.endpoints_gone_ctx = w,
-	};
-	assert_int_equal(nodeagent_new(w->env, NULL, &k, &w->agent, &err), 0);
-	nodeagent__set_host(w->agent, w->host);
-	nodeagent_start(w->agent);
-	env_sim_run_for(w->env, 100 * MS);
-}
-
-static void on_flag(void *arg)
-{
-	*(bool *)arg = true;
-}
-
-static void agent_down(struct world *w)
-{
-	bool closed = false;
-	nodeagent_close(w->agent, on_flag, &closed);
-	env_sim_run_for(w->env, 10 * MS);
-	assert_true(closed);
-	w->agent = NULL;
-}
-
-static int setup(void **state)
-{
-	struct world *w = NEW(struct world);
-	snprintf(w->dir, sizeof(w->dir), "/tmp/mini-pod-test-XXXXXX");
-	assert_non_null(mkdtemp(w->dir));
-	w->env = env_sim_new(7, START_US);
-	w->client = fake_client_new(w->env);
-	w->runtime = fake_runtime_new(w->env);
-	w->host = fake_host_new();
-	fake_runtime_image(w->runtime, "web");
-	fake_add(w->client, "{'kind':'Namespace','apiVersion':'v1','metadata':{'name':'kube-node-lease'}}");
-	fake_add(w->client, "{'kind':'Namespace','apiVersion':'v1','metadata':{'name':'default'}}");
-	*state = w;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	struct world *w = *state;
-	if (w->agent)
-		agent_down(w);
-	fake_runtime_free(w->runtime);
-	client_free(w->client);
-	w->host->ops->free(w->host);
-	rm_rf(w->dir, NULL);
-	env_sim_free(w->env);
-	free(w);
-	return 0;
-}
-
-/* A pod "p" with uid "u1" on n1; spec members besides nodeName as text. */
-static void add_pod(struct world *w, const char *spec)
-{
-	fake_add(
-		w->client,
-		"{'apiVersion':'v1','kind':'Pod','metadata':{'name':'p','namespace':'default','uid':'u1','labels':{'a':"
-		"'b'}},'spec':{'nodeName':'n1',%s}}",
-		spec);
-}
-
-static const char *uid(struct world *w)
-{
-	struct object *o = fake_find(w->client, "Pod", "default", "p");
-	assert_non_null(o);
-	return o->uid;
-}
-
-/* "web", 0 -> the id the agent gives it */
-static const char *id(struct world *w, const char *name, unsigned attempt)
-{
-	static char text[4][128];
-	static unsigned turn;
-	char *s = text[turn++ % 4];
-	pod_container_id(s, uid(w), name, attempt);
-	return s;
-}
-
-static json_t *pod_status(struct world *w)
-{
-	json_t *tree = fake_tree(w->client, "Pod", "default", "p");
-	assert_non_null(tree);
-	json_t *s = json_incref(json_object_get(tree, "status"));
-	json_decref(tree);
-	return s;
-}
-
-static const char *phase(struct world *w)
-{
-	static char text[32];
-	json_t *s = pod_status(w);
-	snprintf(text, sizeof(text), "%s", json_get_str(s, "phase", ""));
-	json_decref(s);
-	return text;
-}
-
-static json_t *cstatus(struct world *w, unsigned i)
-{
-	json_t *s = pod_status(w);
-	json_t *c = json_incref(json_array_get(json_object_get(s, "containerStatuses"), i));
-	json_decref(s);
-	return c;
-}
-
-static const char *condition(struct world *w, const char *type)
-{
-	static char text[32];
-	json_t *s = pod_status(w), *c;
-	size_t i;
-	text[0] = 0;
-	json_array_foreach(json_object_get(s, "conditions"), i, c)
-	{
-		if (streq(json_get_str(c, "type", ""), type))
-			snprintf(text, sizeof(text), "%s", json_get_str(c, "status", ""));
-	}
-	json_decref(s);
-	return text;
-}
-
-static unsigned events(struct world *w, const char *reason)
-{
-	unsigned n = 0;
-	for (size_t i = 0;; i++) {
-		struct object *o = fake_nth(w->client, "Event", NULL, i);
-		if (!o)
-			return n;
-		json_t *t = object_tree(o);
-		if (streq(json_get_str(t, "reason", ""), reason))
-			n += (unsigned)json_get_int(t, "count", 1);
-		json_decref(t);
-	}
-}
-
-static void run(struct world *w, uint64_t ms)
-{
-	env_sim_run_for(w->env, ms * MS);
-}
-
-static unsigned asked(struct world *w, const char *verb, const char *what)
-{
-	char text[256];
-	snprintf(text, sizeof(text), "%s %s", verb, what);
-	return fake_runtime_asked(w->runtime, text);
-}
-
-static uint64_t when(struct world *w, const char *verb, const char *what)
-{
-	char text[256];
-	snprintf(text, sizeof(text), "%s %s", verb, what);
-	return fake_runtime_when(w->runtime, text, 0);
-}
-
-#define ONE_CONTAINER "'containers':[{'name':'web','image':'web','imagePullPolicy':'IfNotPresent'}]"
-
-/* ---- tests ---- */
+#include "tests/support/nodeagent/pod_world.h"
 
 static void node_is_registered(void **state)
 {
@@ -535,48 +321,6 @@ static void shortened_grace_is_respected(void **state)
 	assert_null(fake_find(w->client, "Pod", "default", "p"));
 }
 
-static void restart_of_the_agent_adopts(void **state)
-{
-	struct world *w = *state;
-	agent_up(w);
-	add_pod(w, ONE_CONTAINER);
-	run(w, 500);
-	fake_runtime_exit(w->runtime, id(w, "web", 0), 1, false);
-	run(w, 500);
-	agent_down(w);
-	run(w, 5000);
-	agent_up(w);
-	run(w, 5000);
-	assert_int_equal(asked(w, "start", id(w, "web", 1)), 1);
-	assert_int_equal(asked(w, "start", id(w, "web", 2)), 0);
-	assert_int_equal(asked(w, "run", id(w, "POD", 0)), 1);
-	json_t *c = cstatus(w, 0);
-	assert_int_equal(json_get_int(c, "restartCount", -1), 1);
-	assert_true(json_get_bool(c, "ready", false));
-	assert_int_equal(json_integer_value(json_path(c, "lastState", "terminated", "exitCode", NULL)), 1);
-	json_decref(c);
-	/* and it is in charge: an exit is seen */
-	fake_runtime_exit(w->runtime, id(w, "web", 1), 2, false);
-	run(w, 1000);
-	assert_int_equal(asked(w, "start", id(w, "web", 2)), 1);
-}
-
-static void orphans_are_removed(void **state)
-{
-	struct world *w = *state;
-	agent_up(w);
-	add_pod(w, ONE_CONTAINER);
-	run(w, 500);
-	agent_down(w);
-	fake_delete(w->client, "Pod", "default", "p", NULL, 0);
-	assert_null(fake_find(w->client, "Pod", "default", "p"));
-	agent_up(w);
-	run(w, 5000);
-	assert_int_equal(fake_runtime_count(w->runtime), 0);
-	assert_int_equal(fake_host_addresses(w->host), 0);
-	assert_int_equal(fake_host_cgroups(w->host), 0);
-}
-
 static void dead_pause_rebuilds_the_sandbox(void **state)
 {
 	struct world *w = *state;
@@ -776,28 +520,6 @@ static void volumes_and_env(void **state)
 	assert_string_equal(text, "two");
 }
 
-static void node_stop_is_like_a_reboot(void **state)
-{
-	struct world *w = *state;
-	bool stopped = false;
-	agent_up(w);
-	add_pod(w, ONE_CONTAINER);
-	run(w, 500);
-	nodeagent_stop_pods(w->agent, 10, on_flag, &stopped);
-	run(w, 5000);
-	assert_true(stopped);
-	assert_int_equal(fake_runtime_count(w->runtime), 0);
-	assert_int_equal(fake_host_addresses(w->host), 0);
-	assert_string_equal(phase(w), "Running"); /* the object stays as it was */
-	agent_down(w);
-	agent_up(w);
-	run(w, 2000);
-	assert_string_equal(condition(w, "Ready"), "True");
-	json_t *c = cstatus(w, 0);
-	assert_int_equal(json_get_int(c, "restartCount", -1), 1);
-	json_decref(c);
-}
-
 static void same_name_other_uid(void **state)
 {
 	struct world *w = *state;
@@ -921,22 +643,6 @@ static void termination_message_is_told(void **state)
 	assert_string_equal(phase(w), "Failed");
 }
 
-static void restart_while_terminating(void **state)
-{
-	struct world *w = *state;
-	agent_up(w);
-	fake_runtime_term(w->runtime, "web", UINT64_MAX);
-	add_pod(w, ONE_CONTAINER);
-	run(w, 500);
-	fake_delete(w->client, "Pod", "default", "p", NULL, 30);
-	run(w, 5000);
-	agent_down(w);
-	agent_up(w);
-	run(w, 31000);
-	assert_null(fake_find(w->client, "Pod", "default", "p"));
-	assert_int_equal(fake_runtime_count(w->runtime), 0);
-}
-
 static void finalizers_hold_only_the_object(void **state)
 {
 	struct world *w = *state;
@@ -953,27 +659,6 @@ static void finalizers_hold_only_the_object(void **state)
 	run(w, 1000);
 	assert_null(fake_find(w->client, "Pod", "default", "p"));
 	assert_int_equal(w->agent->pods.count, 0);
-}
-
-static void a_never_pod_is_not_rerun_after_a_reboot(void **state)
-{
-	struct world *w = *state;
-	bool stopped = false;
-	agent_up(w);
-	add_pod(w, "'restartPolicy':'Never'," ONE_CONTAINER);
-	run(w, 500);
-	nodeagent_stop_pods(w->agent, 10, on_flag, &stopped);
-	run(w, 5000);
-	assert_true(stopped);
-	agent_down(w);
-	agent_up(w);
-	run(w, 2000);
-	assert_string_equal(phase(w), "Failed");
-	assert_int_equal(fake_runtime_count(w->runtime), 0);
-	json_t *c = cstatus(w, 0);
-	assert_string_equal(json_string_value(json_path(c, "state", "terminated", "reason", NULL)),
-			    "ContainerStatusUnknown");
-	json_decref(c);
 }
 
 static void changed_image_restarts(void **state)
@@ -1028,7 +713,7 @@ static void ids_carry_what_is_needed(void **state)
 	assert_false(pod_parse_id("a_b_x", u, n, &attempt));
 }
 
-#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define T(f) cmocka_unit_test_setup_teardown(f, world_setup, world_teardown)
 static const struct CMUnitTest tests[] = {
 	T(node_is_registered),
 	T(pod_runs),
@@ -1045,8 +730,6 @@ static const struct CMUnitTest tests[] = {
 	T(a_silent_proxy_is_waited_for_two_seconds),
 	T(prestop_and_grace),
 	T(shortened_grace_is_respected),
-	T(restart_of_the_agent_adopts),
-	T(orphans_are_removed),
 	T(dead_pause_rebuilds_the_sandbox),
 	T(readiness_follows_the_probe),
 	T(a_slow_start_does_not_cost_a_period),
@@ -1055,7 +738,6 @@ static const struct CMUnitTest tests[] = {
 	T(deadline_fails_the_pod),
 	T(too_big_is_refused),
 	T(volumes_and_env),
-	T(node_stop_is_like_a_reboot),
 	T(same_name_other_uid),
 	T(node_says_ready_again),
 	T(status_conflicts_are_looked_at_again),
@@ -1063,9 +745,7 @@ static const struct CMUnitTest tests[] = {
 	T(failing_poststart_kills),
 	T(missing_secret_in_env),
 	T(termination_message_is_told),
-	T(restart_while_terminating),
 	T(finalizers_hold_only_the_object),
-	T(a_never_pod_is_not_rerun_after_a_reboot),
 	T(changed_image_restarts),
 	T(unsupported_volumes_say_so),
 	cmocka_unit_test(ids_carry_what_is_needed),

@@ -489,6 +489,15 @@ bool fake_runtime_exit(struct runtime *r, const char *id, int code, bool oom)
 	return true;
 }
 
+void fake_runtime_leave(struct runtime *r, const char *id, enum runtime_status status, int pid)
+{
+	struct thing *t = map_get(&fake(r)->things, id);
+	env_timer_stop(t->f->env, &t->exit_timer);
+	env_timer_stop(t->f->env, &t->kill_timer);
+	t->c.status = status;
+	t->c.pid = pid;
+}
+
 const struct runtime_container *fake_runtime_find(struct runtime *r, const char *id)
 {
 	struct thing *t = map_get(&fake(r)->things, id);

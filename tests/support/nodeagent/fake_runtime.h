@@ -25,6 +25,8 @@ void fake_runtime_term(struct runtime *r, const char *name, uint64_t after_us);
 void fake_runtime_exec(struct runtime *r, const char *name, int code, const char *output);
 /* It ends now. False when there is no running one with this id. */
 bool fake_runtime_exit(struct runtime *r, const char *id, int code, bool oom);
+/* What is left of it by an agent that was killed in the midst of a verb: nothing tells of the change. */
+void fake_runtime_leave(struct runtime *r, const char *id, enum runtime_status status, int pid);
 const struct runtime_container *fake_runtime_find(struct runtime *r, const char *id);
 unsigned fake_runtime_running(struct runtime *r); /* sandboxes not counted */
 unsigned fake_runtime_count(struct runtime *r);   /* everything it still knows */
