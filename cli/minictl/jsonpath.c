@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <math.h>
 
+#include "cli/minictl/output.h"
+
 #define DEPTH_MAX  64
 #define VALUES_MAX 1000000
 
@@ -68,10 +70,31 @@ static int quoted(struct scan *s, struct buf *out)
 	return 0;
 }
 
+/* JSON as Go's encoder writes maps: keys sorted, and what HTML would take for its own is escaped. In JSON those
+ * characters occur in strings only. */
+static void write_go_json(struct buf *out, const json_t *v)
+{
+	_cleanup_json_ json_t *sorted = json_sorted(v);
+	_cleanup_buf_ struct buf text = BUF_INIT;
+	json_write(&text, sorted);
+	for (const char *p = buf_str(&text), *end = p + text.len; p < end; p++) {
+		if (*p == '<' || *p == '>' || *p == '&') {
+			buf_addf(out, "\\u%04x", (unsigned)*p);
+		} else if (!strncmp(p, "\u2028", 3) || !strncmp(p, "\u2029", 3)) {
+			buf_addf(out, "\\u202%c", p[2] == "\u2028"[2] ? '8' : '9');
+			p += 2;
+		} else {
+			buf_addc(out, *p);
+		}
+	}
+}
+
 void jsonpath_text(struct buf *out, const json_t *v)
 {
 	if (json_is_string(v))
 		buf_add(out, json_string_value(v), json_string_length(v));
+	else if (json_is_object(v) || json_is_array(v))
+		write_go_json(out, v);
 	else
 		json_write(out, v);
 }

@@ -10,7 +10,7 @@
 int jsonpath_print(const char *template_text, const json_t *doc, struct buf *out, struct err *err);
 /* The values of one expression, with or without braces and leading dot: {.a.b}, .a.b, a.b. Appended to the array. */
 int jsonpath_values(const char *expression, const json_t *doc, json_t *ret_values, struct err *err);
-/* A value as templates print it: strings bare, the rest as JSON. */
+/* A value as templates print it: strings bare, the rest as compact JSON with sorted keys. */
 void jsonpath_text(struct buf *out, const json_t *v);
 
 #endif

@@ -48,9 +48,31 @@ static void test_paths(void **state)
 	prints("{.items[0].metadata.labels.x\\.io/y}", "1");
 	prints("{..name}", "a b");
 	prints("{.items[0].status.ready}", "true");
-	prints("{.items[0].metadata}", "{\"name\":\"a\",\"labels\":{\"x.io/y\":\"1\"}}");
+	prints("{.items[0].metadata}", "{\"labels\":{\"x.io/y\":\"1\"},\"name\":\"a\"}");
 	prints("{.missing.deep}", "");
 	prints("{.kind .n}", "List3");
+}
+
+/* As kubectl prints them, whatever order the server sent. */
+static void test_objects(void **state)
+{
+	(void)state;
+	static const char text[] = "{\"z\":{\"b\":\"<1>&\",\"a\":\"q\\\"\",\"\u00e9\":\"\u2028\u2029\u2030\"},"
+				   "\"list\":[{\"y\":1,\"x\":null},[]]}";
+	static const char *const want[][2] = {
+		{"{.z}", "{\"a\":\"q\\\"\",\"b\":\"\\u003c1\\u003e\\u0026\",\"\u00e9\":\"\\u2028\\u2029\u2030\"}"},
+		{"{.list}", "[{\"x\":null,\"y\":1},[]]"},
+		{"{.list[*]}", "{\"x\":null,\"y\":1} []"},
+		{"{.z.b}", "<1>&"},
+	};
+	_cleanup_json_ json_t *d = NULL;
+	assert_int_equal(json_parse(text, strlen(text), &d, NULL), 0);
+	for (size_t i = 0; i < ARRAY_LEN(want); i++) {
+		_cleanup_buf_ struct buf out = BUF_INIT;
+		_cleanup_err_ struct err err = ERR_INIT;
+		assert_int_equal(jsonpath_print(want[i][0], d, &out, &err), 0);
+		assert_string_equal(buf_str(&out), want[i][1]);
+	}
 }
 
 static void test_filters(void **state)
@@ -110,6 +132,6 @@ static void test_values(void **state)
 
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_paths),  cmocka_unit_test(test_filters), cmocka_unit_test(test_ranges),
-	cmocka_unit_test(test_errors), cmocka_unit_test(test_values),
+	cmocka_unit_test(test_errors), cmocka_unit_test(test_values),  cmocka_unit_test(test_objects),
 };
 RUN_TESTS(tests)
