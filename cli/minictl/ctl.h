@@ -68,5 +68,8 @@ uint64_t ctl_now_ms(void);
 void ctl_fail(struct ctl *c, const struct err *err, const char *context);
 /* A usage error of a verb: fills err so that "error: ..." is printed. */
 int ctl_usage(struct err *err, const char *fmt, ...) _printf_(2, 3);
+#if defined(__clang_analyzer__) && !defined(MINI_MINICTL_FAIL_C)
+#define ctl_usage(...) err__negative((ctl_usage)(__VA_ARGS__)) /* see lib/core/err.h */
+#endif
 
 #endif

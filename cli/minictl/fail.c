@@ -1,4 +1,5 @@
 /* Errors in kubectl's words. */
+#define MINI_MINICTL_FAIL_C
 #include <errno.h>
 
 #include "cli/minictl/ctl.h"
