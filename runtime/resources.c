@@ -95,8 +95,8 @@ static int cpu_v2(const struct target *t, struct err *err)
 	if (number_at(t, "cpu.shares", &shares) && shares > 0 &&
 	    (r = set_number(t, "cpu", "cpu.weight", (int64_t)cgroup_weight_from_shares((uint64_t)shares), err)) < 0)
 		return r;
-	bool has = number_at(t, "cpu.quota", &quota) | number_at(t, "cpu.period", &period);
-	if (!has || (quota == 0 && period == 0))
+	bool has_quota = number_at(t, "cpu.quota", &quota), has_period = number_at(t, "cpu.period", &period);
+	if (!(has_quota || has_period) || (quota == 0 && period == 0))
 		return 0;
 	char text[64];
 	if (quota > 0)

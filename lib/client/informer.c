@@ -98,7 +98,7 @@ static void informer__put(struct informer *inf, struct object *obj)
 	bool found;
 	size_t at = informer__position(&inf->items, obj->ns, obj->name, &found);
 	/* Held for as long as indexes, extract and handlers want it: one parse for all of them. */
-	_cleanup_json_ json_t *tree = inf->make || inf->n_index ? object_tree(obj) : NULL;
+	_cleanup_json_ _unused_ json_t *tree = inf->make || inf->n_index ? object_tree(obj) : NULL;
 	if (!found) {
 		struct informer_item *item = NEW(struct informer_item);
 		item->obj = object_ref(obj);
