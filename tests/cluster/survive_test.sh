@@ -141,10 +141,11 @@ check "three pods again" k rollout status deployment/web --timeout=20s
 k patch deployment/web -p '{"spec":{"strategy":{"rollingUpdate":{"maxUnavailable":0,"maxSurge":1}}}}' >/dev/null
 touch "$WORK/ask"
 client() {
-	local n=0
+	local n=0 answer
 	while [ -e "$WORK/ask" ]; do
 		n=$((n + 1))
-		curl -sS --max-time 5 "http://$ip/" 2>&1 | grep -q '^web-' || echo "request $n" >>"$WORK/lost.$1"
+		answer=$(curl -sS --max-time 5 "http://$ip/" 2>&1)
+		[[ $answer == web-* ]] || echo "request $n: $answer" >>"$WORK/lost.$1"
 	done
 	echo $n >"$WORK/asked.$1"
 }
