@@ -19,6 +19,9 @@ struct lease {
 	uint32_t addr;
 };
 
+/* Not the network's own address, not the bridge's (and at the end not the broadcast address). */
+#define FIRST_ADDRESS 2u
+
 struct network {
 	struct env *env;
 	struct journal *journal;
@@ -121,6 +124,8 @@ static void load_lease(struct network *n, const char *id)
 	}
 	l.addr = ntohl(in.s_addr);
 	n->used[l.addr - n->pods.base] = 1;
+	/* Go on behind the highest: what was freed just before a restart rests too. */
+	n->cursor = MAX(n->cursor, l.addr - n->pods.base - FIRST_ADDRESS + 1);
 	struct lease *kept = NEW(struct lease);
 	*kept = l;
 	map_set(&n->leases, id, kept);
@@ -223,8 +228,7 @@ int network_start(struct env *env, const struct network_config *c, struct networ
 
 static int pick_address(struct network *n, uint32_t *ret, struct err *err)
 {
-	/* Not the network's own, not the bridge's, not the broadcast address. */
-	uint32_t first = 2, count = (uint32_t)cidr_size(&n->pods) - 3;
+	uint32_t first = FIRST_ADDRESS, count = (uint32_t)cidr_size(&n->pods) - 3;
 	for (uint32_t i = 0; i < count; i++) {
 		uint32_t at = first + (n->cursor + i) % count;
 		if (n->used[at])

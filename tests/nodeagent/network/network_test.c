@@ -148,6 +148,10 @@ static void leases_survive_a_restart_and_are_given_back(void **state)
 	const char *const ids[] = {"keep", NULL};
 	network_retain(f->net, ids);
 	assert_null(network_ip(f->net, "drop"));
+	/* an address just given back is not the next one handed out */
+	char fresh[64];
+	assert_int_equal(network_attach(f->net, "fresh", f->pod[1], fresh, &err), 0);
+	assert_string_equal(fresh, "10.244.0.4");
 	assert_int_equal(in_pod(f->pod[0], "busybox ping -c1 -W2 10.244.0.1"), 0);
 	/* detaching twice is fine */
 	assert_int_equal(network_detach(f->net, "keep", &err), 0);
