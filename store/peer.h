@@ -13,6 +13,7 @@
 
 #include "lib/core/buf.h"
 #include "raft/raft.h"
+#include "store/cluster.h"
 
 #define STORE_PEER_VERSION     1u
 #define STORE_PEER_MESSAGE_MAX (24u << 20)
@@ -22,10 +23,14 @@ struct store_peer;
 struct store_peer_ops {
 	/* Takes a copy. Never blocks: what can't go now is dropped. */
 	void (*send)(struct store_peer *, uint64_t to, const void *data, size_t len);
+	/* Who the members are, whenever that has changed: where to find each, whom to forget. May be NULL. */
+	void (*members)(struct store_peer *, const struct store_member *members, size_t n);
 };
 struct store_peer {
 	const struct store_peer_ops *ops;
 	void (*receive)(void *arg, uint64_t from, const void *data, size_t len);
+	/* Nothing gets to that member just now (its connection ended, or cannot be made). Set and cleared with receive. */
+	void (*unreachable)(void *arg, uint64_t to);
 	void *arg;
 };
 

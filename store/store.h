@@ -167,19 +167,26 @@ struct store_config {
 	size_t history_bytes;     /* in-memory recent history; 0: 64 MiB */
 	bool read_back;           /* tests: verify the state against memory at open */
 	struct store_sizes sizes; /* tests: small ones, so that everything happens often */
-	/* Several members: the same list at each, for good; this one's id; ids of the cluster must not be 0. NULL: alone. */
+	/* Of a cluster of several. In a new directory the ids become the member's for good (0: made); in one that has them
+	 * they must be the same or 0. */
+	uint64_t cluster, member;
+	/* A new directory: who belongs from the first day on, the same list at each. NULL: this one alone. */
 	const struct raft_member *members;
 	size_t n_members;
-	uint64_t cluster, member;
-	struct store_peer *peer;
+	/* A new directory: it was added to a cluster (store_member_add) and waits for that one's leader to be told all. */
+	bool join;
+	struct store_peer *peer;  /* NULL: it stays alone */
+	const char *name;         /* what the others are to know of this one: written to the cluster when it is not so */
+	const char *peer_address; /* HOST:PORT */
+	const char *api_address;  /* https://HOST:PORT */
 	/* The store can't go on (a failed sync, a damaged state): nothing is acknowledged any more and the process is to
 	 * end. Called once. NULL: it ends at once, with a line in the log. */
 	void (*on_fatal)(void *arg, const struct err *err);
 	void *fatal_arg;
 };
 /* Opens (blocking: start-up only), recovers, elects itself if it is the only voter. On return the store answers calls;
- * they wait until it leads. Damage in the middle of the log: -EUCLEAN and a message that says how to restore. A directory
- * in use by another process: -EBUSY. */
+ * they wait until it leads. Damage: -EUCLEAN and a message that says how to restore; where other members are known, DIR
+ * comes back through them (cli: as a new member in place of this one). A directory in use by another process: -EBUSY. */
 int store_open(struct env *env, const struct store_config *config, struct store **ret, struct err *err);
 
 #endif
