@@ -37,7 +37,7 @@ struct store_member {
 struct store_members {
 	uint64_t cluster, self, leader; /* leader 0: unknown */
 	uint64_t term, commit, applied;
-	unsigned level; /* the cluster's format level */
+	unsigned level;                     /* the cluster's format level */
 	const struct store_member *members; /* by id */
 	size_t n;
 	const char *const *alarms; /* sentences: members whose states differ, ... */

@@ -175,8 +175,8 @@ struct store_config {
 	size_t n_members;
 	/* A new directory: it was added to a cluster (store_member_add) and waits for that one's leader to be told all. */
 	bool join;
-	struct store_peer *peer;  /* NULL: it stays alone */
-	const char *name;         /* what the others are to know of this one: written to the cluster when it is not so */
+	struct store_peer *peer; /* NULL: it stays alone */
+	const char *name;        /* what the others are to know of this one: written to the cluster when it is not so */
 	const char *peer_address; /* HOST:PORT */
 	const char *api_address;  /* https://HOST:PORT */
 	/* The store can't go on (a failed sync, a damaged state): nothing is acknowledged any more and the process is to
