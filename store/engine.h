@@ -109,6 +109,9 @@ struct engine {
 	size_t n_members;
 	struct store_peer *peer;
 	uint64_t next_forward_id;
+	struct raft_membership membership; /* as of applied: goes into the state with it */
+	bool has_membership;
+	uint64_t level; /* the cluster's format level */
 
 	struct raft *raft;
 	struct raft_ready rd;
@@ -135,6 +138,8 @@ struct engine {
 	uint64_t since_checkpoint, state_file_bytes, bytes_written;
 	struct store_state_lease *lease_changes;
 	size_t n_lease_changes, cap_lease_changes;
+	struct store_state_member *member_changes;
+	size_t n_member_changes, cap_member_changes;
 
 	struct store_state_reader *reader;
 	struct list history_reads; /* the first one is under way */
@@ -228,6 +233,7 @@ void lease__free_all(struct engine *e);
 /* writer.c */
 void writer__changed(struct engine *e, size_t bytes);
 void writer__lease_changed(struct engine *e, uint64_t id, uint64_t ttl_s);
+void writer__member_changed(struct engine *e, const struct store_state_member *m); /* its row is this now */
 void writer__flush(struct engine *e); /* hand over now, if nothing is under way */
 bool writer__idle(const struct engine *e);
 bool writer__clean(const struct engine *e); /* the state holds everything, durably */

@@ -469,7 +469,8 @@ static int load_state(struct engine *e, const char *dir, struct store_state_meta
 	_cleanup_free_ char *path = xasprintf("%s/state.db", dir);
 	int rc = store_state_open(e->disk, path, &e->state, meta, err);
 	if (!rc)
-		rc = store_state_load(e->state, &e->mvcc, load_lease, e, err);
+		rc = store_state_load(e->state, &e->mvcc, &(struct store_state_callbacks){.on_lease = load_lease}, e,
+				      err);
 	if (rc)
 		return rc;
 	if (BUG(BUG_REVISION_FROM_KEYS))
@@ -479,6 +480,9 @@ static int load_state(struct engine *e, const char *dir, struct store_state_meta
 	e->state_rev = e->state_sent = e->mvcc.rev;
 	e->applied = e->state_applied = meta->applied;
 	e->applied_term = meta->applied_term;
+	e->membership = meta->membership;
+	e->has_membership = meta->has_membership;
+	e->level = meta->level;
 	struct btree_iter it;
 	for (struct btree_item *i = btree_seek(&e->mvcc.keys, "", &it); i; i = btree_next(&it)) {
 		const struct mvcc_rev *v = CONTAINER_OF(i, struct mvcc_key, item)->latest;
@@ -594,4 +598,6 @@ void replica__close(struct engine *e)
 	free(e->batch.revs);
 	free(e->batch.leases);
 	free(e->lease_changes);
+	free(e->batch.members);
+	free(e->member_changes);
 }

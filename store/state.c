@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <sqlite3.h>
 
+#include "lib/core/log.h"
 #include "store/bugs.h"
 #include "store/state_internal.h"
 
@@ -13,7 +14,7 @@ struct store_state {
 	sqlite3 *db;
 	char *path;
 	struct store_disk *disk;
-	sqlite3_stmt *put, *meta, *lease_put, *lease_del, *compact_list, *compact_older, *compact_one;
+	sqlite3_stmt *put, *meta, *lease_put, *lease_del, *member_put, *compact_list, *compact_older, *compact_one;
 	uint64_t compact_done; /* superseded versions up to here are gone */
 };
 
@@ -22,6 +23,8 @@ static const char schema[] =
 	" version INTEGER NOT NULL, lease INTEGER NOT NULL, value BLOB);"
 	"CREATE INDEX IF NOT EXISTS kv_key ON kv(key);"
 	"CREATE TABLE IF NOT EXISTS lease(id INTEGER PRIMARY KEY, ttl INTEGER NOT NULL);"
+	"CREATE TABLE IF NOT EXISTS member(id INTEGER PRIMARY KEY, name TEXT NOT NULL, peer TEXT NOT NULL, api TEXT NOT NULL,"
+	" role INTEGER NOT NULL, wish INTEGER NOT NULL, level INTEGER NOT NULL, removed INTEGER NOT NULL);"
 	"CREATE TABLE IF NOT EXISTS meta(name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;";
 
 int state__error(sqlite3 *db)
@@ -65,13 +68,19 @@ int state__open_db(struct store_disk *disk, const char *path, int flags, int cac
 	return 0;
 }
 
-static int read_meta(struct store_state *st, struct store_state_meta *m, uint64_t *ret_format)
+static int take_membership(sqlite3_stmt *q, struct store_state_meta *m)
+{
+	const void *data = sqlite3_column_blob(q, 1);
+	m->has_membership = true;
+	return raft_membership_decode(data, (size_t)sqlite3_column_bytes(q, 1), &m->membership, NULL, NULL);
+}
+
+static int read_meta(struct store_state *st, struct store_state_meta *m)
 {
 	struct {
 		const char *name;
 		uint64_t *to;
-	} fields[] = {{"format", ret_format},
-		      {"cluster", &m->cluster},
+	} fields[] = {{"cluster", &m->cluster},
 		      {"member", &m->member},
 		      {"applied", &m->applied},
 		      {"term", &m->term},
@@ -79,15 +88,35 @@ static int read_meta(struct store_state *st, struct store_state_meta *m, uint64_
 		      {"rev", &m->rev},
 		      {"compacted", &m->compacted},
 		      {"applied_term", &m->applied_term},
+		      {"level", &m->level},
+		      {"forward_id", &m->forward_id},
 		      {"compact_done", &st->compact_done}};
 	sqlite3_stmt *q = NULL;
 	if (sqlite3_prepare_v2(st->db, "SELECT name, value FROM meta", -1, &q, NULL) != SQLITE_OK)
 		return state__error(st->db);
-	while (sqlite3_step(q) == SQLITE_ROW)
+	int rc = 0;
+	while (!rc && sqlite3_step(q) == SQLITE_ROW) {
+		const char *name = (const char *)sqlite3_column_text(q, 0);
 		for (size_t i = 0; i < ARRAY_LEN(fields); i++)
-			if (streq((const char *)sqlite3_column_text(q, 0), fields[i].name))
+			if (streq(name, fields[i].name))
 				*fields[i].to = (uint64_t)sqlite3_column_int64(q, 1);
-	return sqlite3_finalize(q) == SQLITE_OK ? 0 : state__error(st->db);
+		if (streq(name, "membership"))
+			rc = take_membership(q, m);
+	}
+	int end = sqlite3_finalize(q) == SQLITE_OK ? 0 : state__error(st->db);
+	return rc ? rc : end;
+}
+
+/* 0: it is a new database. */
+static int read_format(sqlite3 *db, uint64_t *ret)
+{
+	sqlite3_stmt *q = NULL;
+	*ret = 0;
+	if (sqlite3_prepare_v2(db, "SELECT value FROM meta WHERE name='format'", -1, &q, NULL) != SQLITE_OK)
+		return sqlite3_errcode(db) == SQLITE_ERROR ? 0 : state__error(db); /* no such table */
+	if (sqlite3_step(q) == SQLITE_ROW)
+		*ret = (uint64_t)sqlite3_column_int64(q, 0);
+	return sqlite3_finalize(q) == SQLITE_OK ? 0 : state__error(db);
 }
 
 static int prepare_all(struct store_state *st)
@@ -100,6 +129,7 @@ static int prepare_all(struct store_state *st)
 		{&st->meta, "INSERT OR REPLACE INTO meta VALUES(?,?)"},
 		{&st->lease_put, "INSERT OR REPLACE INTO lease VALUES(?,?)"},
 		{&st->lease_del, "DELETE FROM lease WHERE id=?"},
+		{&st->member_put, "INSERT OR REPLACE INTO member VALUES(?,?,?,?,?,?,?,?)"},
 		{&st->compact_list, "SELECT id, key, value IS NULL FROM kv WHERE id>? AND id<=? ORDER BY id LIMIT ?"},
 		{&st->compact_older, "DELETE FROM kv WHERE key=? AND id<?"},
 		{&st->compact_one, "DELETE FROM kv WHERE id=?"},
@@ -122,12 +152,51 @@ static int make_private(struct store_disk *disk, const char *path)
 	return rc;
 }
 
+/* The old one stays beside it, for whoever has to go back to the older program. */
+static int keep_old(struct store_state *st, uint64_t format)
+{
+	_cleanup_free_ char *to = xasprintf("%.*sstate-before-format-%d.db",
+					    (int)(strrchr(st->path, '/') - st->path + 1), st->path, STORE_STATE_FORMAT);
+	int rc = state__copy(st->disk, st->path, to);
+	if (!rc)
+		log_info(
+			"store",
+			"the state's format is raised from %" PRIu64
+			" to %d. The state as it was is kept in %s. To go back to the older program (losing what is "
+			"written from now on): stop, put that file in place of %s, remove that one's -wal and -shm and the "
+			"folder log/ beside it",
+			format, STORE_STATE_FORMAT, to, st->path);
+	return rc;
+}
+
+static int take_format(struct store_state *st, struct err *err)
+{
+	uint64_t format = 0;
+	int rc = read_format(st->db, &format);
+	if (rc)
+		return rc;
+	if (format > STORE_STATE_FORMAT)
+		return err_set(err, -EPROTO,
+			       "%s has format %" PRIu64 ", newer than this program knows (%d): use the newer program",
+			       st->path, format, STORE_STATE_FORMAT);
+	if (format && format < STORE_STATE_FORMAT)
+		rc = keep_old(st, format);
+	if (!rc)
+		rc = run(st->db, "BEGIN IMMEDIATE");
+	if (!rc)
+		rc = run(st->db, schema);
+	if (!rc && format)
+		rc = run(st->db, "UPDATE meta SET value=2 WHERE name='format'");
+	_Static_assert(STORE_STATE_FORMAT == 2, "the statement above says so too");
+	return rc ? rc : run(st->db, "COMMIT");
+}
+
 int store_state_open(struct store_disk *disk, const char *path, struct store_state **ret, struct store_state_meta *meta,
 		     struct err *err)
 {
 	struct store_state *st = NEW(struct store_state);
 	struct store_state_meta m = {0};
-	uint64_t format = 0;
+	_cleanup_err_ struct err why = ERR_INIT;
 	st->path = xstrdup(path);
 	st->disk = disk;
 	int rc = make_private(disk, path);
@@ -137,18 +206,17 @@ int store_state_open(struct store_disk *disk, const char *path, struct store_sta
 		rc = run(st->db, "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA wal_autocheckpoint=0;"
 				 "PRAGMA journal_size_limit=4194304;");
 	if (!rc)
-		rc = run(st->db, schema);
+		rc = take_format(st, &why);
 	if (!rc)
-		rc = read_meta(st, &m, &format);
-	if (!rc && format > STORE_STATE_FORMAT)
-		rc = err_set(err, -EPROTO,
-			     "%s has format %" PRIu64 ", newer than this program knows (%d): use the newer program",
-			     path, format, STORE_STATE_FORMAT);
-	else if (!rc)
+		rc = read_meta(st, &m);
+	if (!rc)
 		rc = prepare_all(st);
-	else
-		err_set(err, rc, "cannot open the state %s: %s", path, st->db ? sqlite3_errmsg(st->db) : strerror(-rc));
 	if (rc) {
+		if (why.code)
+			err_set(err, rc, "%s", why.message);
+		else
+			err_set(err, rc, "cannot open the state %s: %s", path,
+				st->db && state__error(st->db) ? sqlite3_errmsg(st->db) : strerror(-rc));
 		store_state_close(st);
 		return rc;
 	}
@@ -161,8 +229,8 @@ void store_state_close(struct store_state *st)
 {
 	if (!st)
 		return;
-	sqlite3_stmt *all[] = {st->put,          st->meta,          st->lease_put,  st->lease_del,
-			       st->compact_list, st->compact_older, st->compact_one};
+	sqlite3_stmt *all[] = {st->put,        st->meta,         st->lease_put,     st->lease_del,
+			       st->member_put, st->compact_list, st->compact_older, st->compact_one};
 	for (size_t i = 0; i < ARRAY_LEN(all); i++)
 		sqlite3_finalize(all[i]);
 	sqlite3_close(st->db);
@@ -210,16 +278,54 @@ static int load_row(void *arg, struct store_state_row *r)
 	return 0;
 }
 
-int store_state_load(struct store_state *st, struct mvcc *m, void (*on_lease)(void *arg, uint64_t id, uint64_t ttl_s),
-		     void *arg, struct err *err)
+static int load_leases(struct store_state *st, const struct store_state_callbacks *cb, void *arg)
+{
+	sqlite3_stmt *q = NULL;
+	if (!cb->on_lease)
+		return 0;
+	if (sqlite3_prepare_v2(st->db, "SELECT id, ttl FROM lease ORDER BY id", -1, &q, NULL) != SQLITE_OK)
+		return state__error(st->db);
+	while (sqlite3_step(q) == SQLITE_ROW)
+		cb->on_lease(arg, (uint64_t)sqlite3_column_int64(q, 0), (uint64_t)sqlite3_column_int64(q, 1));
+	return sqlite3_finalize(q) == SQLITE_OK ? 0 : state__error(st->db);
+}
+
+static void column_string(sqlite3_stmt *q, int i, char *ret, size_t size)
+{
+	const char *s = (const char *)sqlite3_column_text(q, i);
+	snprintf(ret, size, "%s", s ? s : "");
+}
+
+static int load_members(struct store_state *st, const struct store_state_callbacks *cb, void *arg)
+{
+	sqlite3_stmt *q = NULL;
+	if (!cb->on_member)
+		return 0;
+	if (sqlite3_prepare_v2(st->db, "SELECT id, name, peer, api, role, wish, level, removed FROM member ORDER BY id",
+			       -1, &q, NULL) != SQLITE_OK)
+		return state__error(st->db);
+	while (sqlite3_step(q) == SQLITE_ROW) {
+		struct store_state_member m = {.m = {.id = (uint64_t)sqlite3_column_int64(q, 0),
+						     .role = (enum store_role)sqlite3_column_int(q, 4),
+						     .wish = (enum store_role)sqlite3_column_int(q, 5)},
+					       .level = (uint64_t)sqlite3_column_int64(q, 6),
+					       .removed = sqlite3_column_int(q, 7) != 0};
+		column_string(q, 1, m.m.name, sizeof(m.m.name));
+		column_string(q, 2, m.m.peer, sizeof(m.m.peer));
+		column_string(q, 3, m.m.api, sizeof(m.m.api));
+		cb->on_member(arg, &m);
+	}
+	return sqlite3_finalize(q) == SQLITE_OK ? 0 : state__error(st->db);
+}
+
+int store_state_load(struct store_state *st, struct mvcc *m, const struct store_state_callbacks *cb, void *arg,
+		     struct err *err)
 {
 	int rc = each_latest(st, load_row, m);
-	sqlite3_stmt *q = NULL;
-	if (!rc && sqlite3_prepare_v2(st->db, "SELECT id, ttl FROM lease ORDER BY id", -1, &q, NULL) != SQLITE_OK)
-		rc = state__error(st->db);
-	while (!rc && sqlite3_step(q) == SQLITE_ROW)
-		on_lease(arg, (uint64_t)sqlite3_column_int64(q, 0), (uint64_t)sqlite3_column_int64(q, 1));
-	sqlite3_finalize(q);
+	if (!rc)
+		rc = load_leases(st, cb, arg);
+	if (!rc)
+		rc = load_members(st, cb, arg);
 	sqlite3_db_release_memory(st->db);
 	if (rc)
 		return err_set(err, rc, "cannot read the state %s: %s", st->path, sqlite3_errmsg(st->db));
@@ -298,6 +404,31 @@ static int put_lease(struct store_state *st, const struct store_state_lease *l)
 	return step(st, q);
 }
 
+static int put_member(struct store_state *st, const struct store_state_member *m)
+{
+	sqlite3_stmt *q = st->member_put;
+	sqlite3_bind_int64(q, 1, (int64_t)m->m.id);
+	sqlite3_bind_text(q, 2, m->m.name, -1, SQLITE_STATIC);
+	sqlite3_bind_text(q, 3, m->m.peer, -1, SQLITE_STATIC);
+	sqlite3_bind_text(q, 4, m->m.api, -1, SQLITE_STATIC);
+	sqlite3_bind_int(q, 5, (int)m->m.role);
+	sqlite3_bind_int(q, 6, (int)m->m.wish);
+	sqlite3_bind_int64(q, 7, (int64_t)m->level);
+	sqlite3_bind_int(q, 8, m->removed);
+	return step(st, q);
+}
+
+static int put_membership(struct store_state *st, const struct store_state_meta *m)
+{
+	char data[RAFT_MEMBERSHIP_BYTES_MAX];
+	if (!m->has_membership)
+		return 0;
+	size_t n = raft_membership_encode(&m->membership, data);
+	sqlite3_bind_text(st->meta, 1, "membership", -1, SQLITE_STATIC);
+	sqlite3_bind_blob(st->meta, 2, data, (int)n, SQLITE_STATIC);
+	return step(st, st->meta);
+}
+
 /* At most one version per key at or before compact_done is left, and never a deletion; so looking at the versions since
  * then, in order, finds everything that may go. */
 static int compact_chunk(struct store_state *st, uint64_t upto, bool *ret_more)
@@ -344,6 +475,8 @@ static int write_all(struct store_state *st, struct store_state_batch *b)
 		rc = put_rev(st, b->revs[i]);
 	for (size_t i = 0; !rc && i < b->n_leases; i++)
 		rc = put_lease(st, &b->leases[i]);
+	for (size_t i = 0; !rc && i < b->n_members; i++)
+		rc = put_member(st, &b->members[i]);
 	const struct {
 		const char *name;
 		uint64_t value;
@@ -355,9 +488,13 @@ static int write_all(struct store_state *st, struct store_state_batch *b)
 		      {"vote", b->meta.vote},
 		      {"rev", b->meta.rev},
 		      {"compacted", b->meta.compacted},
-		      {"applied_term", b->meta.applied_term}};
+		      {"applied_term", b->meta.applied_term},
+		      {"level", b->meta.level},
+		      {"forward_id", b->meta.forward_id}};
 	for (size_t i = 0; !rc && i < ARRAY_LEN(fields); i++)
 		rc = put_meta(st, fields[i].name, fields[i].value);
+	if (!rc)
+		rc = put_membership(st, &b->meta);
 	if (!rc && (b->meta.compacted << STORE_SUB_BITS | STORE_SUB_MAX) > st->compact_done && b->meta.compacted)
 		rc = compact_chunk(st, b->meta.compacted, &b->more_to_compact);
 	return rc;

@@ -1,8 +1,11 @@
 /* The state on disk: a SQLite database that follows the log. Private to the store.
  *
  * Table kv holds every kept version: id = revision << 20 | place in the revision, value NULL for a deletion. Tables
- * lease and meta hold the rest; each batch changes all of them and the applied index in one transaction. A commit is
- * atomic but durable only after a checkpoint: until then the log has it.
+ * lease, member and meta hold the rest; each batch changes all of them and the applied index in one transaction. A
+ * commit is atomic but durable only after a checkpoint: until then the log has it.
+ *
+ * Format 2 added the members. A state of format 1 is copied beside itself (state-before-format-2.db) before anything in
+ * it is changed.
  *
  * Threads: open and load on the loop at start; store_state_write() on the state lane, one at a time; a reader of its
  * own for the pool, one query at a time. Batches and queries touch only what they were handed.
@@ -12,10 +15,12 @@
 
 #include "lib/core/buf.h"
 #include "lib/core/err.h"
+#include "raft/raft.h"
+#include "store/cluster.h"
 #include "store/disk.h"
 #include "store/mvcc.h"
 
-#define STORE_STATE_FORMAT 1
+#define STORE_STATE_FORMAT 2
 #define STORE_SUB_BITS     20 /* versions in one revision */
 #define STORE_SUB_MAX      ((1u << STORE_SUB_BITS) - 1)
 
@@ -25,14 +30,29 @@ struct store_state_meta {
 	uint64_t cluster, member; /* 0 in a new database */
 	uint64_t applied, applied_term, term, vote;
 	uint64_t rev, compacted;
+	struct raft_membership membership; /* as of applied */
+	bool has_membership; /* false: none was applied yet; who belongs is what the store was opened with */
+	uint64_t level;      /* the cluster's format level */
+	uint64_t forward_id; /* this member's own: those to come are higher */
 };
 
 int store_state_open(struct store_disk *disk, const char *path, struct store_state **ret, struct store_state_meta *meta,
 		     struct err *err);
 void store_state_close(struct store_state *st); /* accepts NULL */
-/* Fills m with the latest versions, and calls on_lease for each lease. */
-int store_state_load(struct store_state *st, struct mvcc *m, void (*on_lease)(void *arg, uint64_t id, uint64_t ttl_s),
-		     void *arg, struct err *err);
+
+/* A member as the log made it: what raft knows of it (leader, active, match) is not kept. */
+struct store_state_member {
+	struct store_member m;
+	bool removed;   /* out for good: kept so that its id never comes back */
+	uint64_t level; /* the highest format level it said it supports */
+};
+struct store_state_callbacks { /* any may be NULL; rows by id */
+	void (*on_lease)(void *arg, uint64_t id, uint64_t ttl_s);
+	void (*on_member)(void *arg, const struct store_state_member *m);
+};
+/* Fills m with the latest versions, and calls back for each row of the rest. */
+int store_state_load(struct store_state *st, struct mvcc *m, const struct store_state_callbacks *cb, void *arg,
+		     struct err *err);
 /* Compare what is in m with what is in the database. -EUCLEAN says where they differ. */
 int store_state_verify(struct store_state *st, const struct mvcc *m, struct err *err);
 
@@ -45,6 +65,8 @@ struct store_state_batch {
 	size_t n_revs, cap_revs;
 	struct store_state_lease *leases;
 	size_t n_leases, cap_leases;
+	struct store_state_member *members; /* those that changed, whole */
+	size_t n_members, cap_members;
 	struct store_state_meta meta;
 	bool checkpoint; /* make everything so far durable */
 	/* results */

@@ -8,6 +8,8 @@
 
 int state__error(sqlite3 *db); /* the last error of db as a negative errno */
 int state__open_db(struct store_disk *disk, const char *path, int flags, int cache_kib, sqlite3 **ret);
+/* The database at `from` as of one commit, in a new file `to` (replaced), synced with its name. Blocking. */
+int state__copy(struct store_disk *disk, const char *from, const char *to);
 /* Columns key, id, create_rev, version, lease, value. */
 struct store_state_row state__row(sqlite3_stmt *q, bool with_value);
 const char *state__path(const struct store_state *st);

@@ -27,6 +27,10 @@ static void fill_batch(struct engine *e)
 	b->leases = STEAL(e->lease_changes);
 	b->n_leases = e->n_lease_changes;
 	e->n_lease_changes = e->cap_lease_changes = 0;
+	free(b->members);
+	b->members = STEAL(e->member_changes);
+	b->n_members = e->n_member_changes;
+	e->n_member_changes = e->cap_member_changes = 0;
 	struct raft_status rs;
 	raft_get_status(e->raft, &rs);
 	b->meta = (struct store_state_meta){.cluster = e->cluster,
@@ -36,7 +40,11 @@ static void fill_batch(struct engine *e)
 					    .term = rs.term,
 					    .vote = rs.vote,
 					    .rev = e->mvcc.rev,
-					    .compacted = e->mvcc.compacted};
+					    .compacted = e->mvcc.compacted,
+					    .membership = e->membership,
+					    .has_membership = e->has_membership,
+					    .level = e->level,
+					    .forward_id = e->next_forward_id};
 	e->state_sent = e->mvcc.rev;
 	e->state_pending_bytes = 0;
 	struct store_log_info info;
@@ -97,7 +105,7 @@ static void done(struct env_work *w)
 		free(STEAL(b->revs));
 		b->cap_revs = 0;
 	}
-	b->n_leases = 0;
+	b->n_leases = b->n_members = 0;
 	if (b->more_to_compact || e->state_pending_bytes >= e->sizes.state_bytes)
 		e->state_due = true;
 	if (e->state_due)
@@ -146,4 +154,11 @@ void writer__lease_changed(struct engine *e, uint64_t id, uint64_t ttl_s)
 	GROW(e->lease_changes, e->cap_lease_changes, e->n_lease_changes + 1);
 	e->lease_changes[e->n_lease_changes++] = (struct store_state_lease){.id = id, .ttl_s = ttl_s};
 	writer__changed(e, 64);
+}
+
+void writer__member_changed(struct engine *e, const struct store_state_member *m)
+{
+	GROW(e->member_changes, e->cap_member_changes, e->n_member_changes + 1);
+	e->member_changes[e->n_member_changes++] = *m;
+	writer__changed(e, sizeof(*m));
 }

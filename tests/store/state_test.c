@@ -1,0 +1,258 @@
+/* The state's database: its rows come back, and a database of an older format is raised with a copy kept. */
+#include <errno.h>
+#include <sqlite3.h>
+#include <sys/stat.h>
+
+#include "lib/core/file.h"
+#include "store/state.h"
+#include "tests/support/store/fixture.h"
+#include "tests/support/tap.h"
+
+struct box {
+	char dir[64], path[96], kept[128];
+	struct store_state *state;
+	struct store_state_meta meta;
+	struct mvcc mvcc;
+	struct store_state_member members[8];
+	struct store_state_lease leases[8];
+	size_t n_members, n_leases;
+};
+
+static void box_init(struct box *b)
+{
+	*b = (struct box){.dir = "/tmp/mini-state-XXXXXX"};
+	MUST(mkdtemp(b->dir));
+	snprintf(b->path, sizeof(b->path), "%s/state.db", b->dir);
+	snprintf(b->kept, sizeof(b->kept), "%s/state-before-format-2.db", b->dir);
+	mvcc_init(&b->mvcc, 1u << 20);
+}
+
+static void box_close(struct box *b)
+{
+	store_state_close(STEAL(b->state));
+	mvcc_done(&b->mvcc);
+	mvcc_init(&b->mvcc, 1u << 20);
+	b->n_members = b->n_leases = 0;
+}
+
+static void box_done(struct box *b)
+{
+	box_close(b);
+	mvcc_done(&b->mvcc);
+	rm_rf(b->dir, NULL);
+}
+
+static void on_lease(void *arg, uint64_t id, uint64_t ttl_s)
+{
+	struct box *b = arg;
+	b->leases[b->n_leases++] = (struct store_state_lease){.id = id, .ttl_s = ttl_s};
+}
+
+static void on_member(void *arg, const struct store_state_member *m)
+{
+	struct box *b = arg;
+	b->members[b->n_members++] = *m;
+}
+
+static int box_open(struct box *b, struct err *err)
+{
+	static const struct store_state_callbacks cb = {on_lease, on_member};
+	int rc = store_state_open(store_disk_real(), b->path, &b->state, &b->meta, err);
+	return rc ? rc : store_state_load(b->state, &b->mvcc, &cb, b, err);
+}
+
+static void must_open(struct box *b)
+{
+	_cleanup_err_ struct err err = ERR_INIT;
+	int rc = box_open(b, &err);
+	if (rc)
+		print_error("%s\n", err.message);
+	assert_int_equal(rc, 0);
+}
+
+static void run(const char *path, const char *sql)
+{
+	sqlite3 *db;
+	assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+	int rc = sqlite3_exec(db, sql, NULL, NULL, NULL);
+	if (rc != SQLITE_OK)
+		print_error("%s\n", sqlite3_errmsg(db));
+	assert_int_equal(rc, SQLITE_OK);
+	sqlite3_close(db);
+}
+
+/* As the first version of the program left it. */
+static const char format_1[] =
+	"PRAGMA journal_mode=WAL;"
+	"CREATE TABLE kv(id INTEGER PRIMARY KEY, key BLOB NOT NULL, create_rev INTEGER NOT NULL,"
+	" version INTEGER NOT NULL, lease INTEGER NOT NULL, value BLOB);"
+	"CREATE INDEX kv_key ON kv(key);"
+	"CREATE TABLE lease(id INTEGER PRIMARY KEY, ttl INTEGER NOT NULL);"
+	"CREATE TABLE meta(name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;"
+	"INSERT INTO kv VALUES(2<<20, CAST('a' AS BLOB), 2, 1, 0, CAST('one' AS BLOB));"
+	"INSERT INTO kv VALUES(3<<20, CAST('b' AS BLOB), 3, 1, 9, CAST('two' AS BLOB));"
+	"INSERT INTO lease VALUES(9, 60);"
+	"INSERT INTO meta VALUES('format',1),('cluster',77),('member',5),('applied',12),('applied_term',2),('term',3),"
+	"('vote',5),('rev',3),('compacted',1),('compact_done',1048576);";
+
+static void check_content(struct box *b)
+{
+	const struct mvcc_rev *v = mvcc_get(&b->mvcc, "b", UINT64_MAX);
+	assert_non_null(v);
+	assert_string_equal(v->value->data, "two");
+	assert_int_equal(b->meta.cluster, 77);
+	assert_int_equal(b->meta.applied, 12);
+	assert_int_equal(b->meta.vote, 5);
+	assert_int_equal(b->n_leases, 1);
+	assert_false(b->meta.has_membership);
+}
+
+static void format_1_is_raised(void **state)
+{
+	(void)state;
+	struct box b;
+	struct stat st;
+	box_init(&b);
+	run(b.path, format_1);
+	must_open(&b);
+	check_content(&b);
+	assert_int_equal(stat(b.kept, &st), 0);
+	assert_int_equal(st.st_mode & 0777, 0600);
+	box_close(&b);
+	/* what was kept is of format 1, and whole */
+	run(b.kept, "CREATE TEMP TABLE t(v CHECK(v)); INSERT INTO t SELECT value=1 FROM meta WHERE name='format';"
+		    "INSERT INTO t SELECT count(*)=2 FROM kv; INSERT INTO t SELECT count(*)=0 FROM sqlite_master WHERE"
+		    " name='member'");
+	run(b.path, "CREATE TEMP TABLE t(v CHECK(v)); INSERT INTO t SELECT value=2 FROM meta WHERE name='format'");
+	/* once only */
+	assert_int_equal(unlink(b.kept), 0);
+	must_open(&b);
+	check_content(&b);
+	assert_int_equal(stat(b.kept, &st), -1);
+	box_done(&b);
+}
+
+static void a_new_one_keeps_nothing(void **state)
+{
+	(void)state;
+	struct box b;
+	struct stat st;
+	box_init(&b);
+	must_open(&b);
+	assert_int_equal(b.meta.cluster, 0);
+	assert_int_equal(stat(b.kept, &st), -1);
+	box_done(&b);
+}
+
+/* A crash while the copy is made, or before the format is raised: all of it is done again. */
+static void a_copy_cut_short_is_made_again(void **state)
+{
+	(void)state;
+	struct box b;
+	box_init(&b);
+	run(b.path, format_1);
+	_cleanup_free_ char *tmp = xasprintf("%s.tmp", b.kept);
+	assert_int_equal(file_write_atomic(tmp, "half", 4, 0600, NULL), 0);
+	assert_int_equal(file_write_atomic(b.kept, "older", 5, 0600, NULL), 0);
+	must_open(&b);
+	check_content(&b);
+	assert_false(file_exists(tmp));
+	run(b.kept, "CREATE TEMP TABLE t(v CHECK(v)); INSERT INTO t SELECT count(*)=2 FROM kv");
+	box_done(&b);
+}
+
+static void without_room_for_the_copy_nothing_is_changed(void **state)
+{
+	(void)state;
+	struct box b;
+	_cleanup_err_ struct err err = ERR_INIT;
+	struct faulty_disk disk;
+	box_init(&b);
+	run(b.path, format_1);
+	struct store_disk *d = faulty_disk_init(&disk);
+	disk.fail_sync_after = 0;
+	assert_int_equal(store_state_open(d, b.path, &b.state, &b.meta, &err), -EIO);
+	run(b.path, "CREATE TEMP TABLE t(v CHECK(v)); INSERT INTO t SELECT value=1 FROM meta WHERE name='format'");
+	assert_false(file_exists(b.kept));
+	box_done(&b);
+}
+
+static void newer_formats_are_refused(void **state)
+{
+	(void)state;
+	struct box b;
+	_cleanup_err_ struct err err = ERR_INIT;
+	box_init(&b);
+	run(b.path, format_1);
+	run(b.path, "UPDATE meta SET value=3 WHERE name='format'");
+	assert_int_equal(box_open(&b, &err), -EPROTO);
+	assert_non_null(strstr(err.message, "format 3, newer than this program knows (2)"));
+	assert_false(file_exists(b.kept));
+	box_done(&b);
+}
+
+static void members_come_back(void **state)
+{
+	(void)state;
+	struct box b;
+	box_init(&b);
+	must_open(&b);
+	struct store_state_member rows[] = {
+		{.m = {.id = 7,
+		       .name = "one",
+		       .peer = "10.0.0.1:6444",
+		       .api = "https://10.0.0.1:6443",
+		       .role = STORE_ROLE_VOTER,
+		       .wish = STORE_ROLE_VOTER},
+		 .level = 2},
+		{.m = {.id = 3, .name = "two", .role = STORE_ROLE_LEARNER, .wish = STORE_ROLE_NONE}, .removed = true}};
+	struct store_state_batch batch = {.state = b.state,
+					  .members = rows,
+					  .n_members = 2,
+					  .meta = {.cluster = 1,
+						   .member = 7,
+						   .applied = 4,
+						   .rev = 1,
+						   .has_membership = true,
+						   .membership = {.n_members = 2,
+								  .n_old = 1,
+								  .members = {{7, RAFT_VOTER}, {3, RAFT_LEARNER}},
+								  .old = {{7, RAFT_VOTER}}},
+						   .level = 2,
+						   .forward_id = UINT64_MAX / 3}};
+	store_state_write(&batch);
+	assert_int_equal(batch.result, 0);
+	rows[0].m.peer[3] = '1';
+	batch.n_members = 1;
+	store_state_write(&batch);
+	assert_int_equal(batch.result, 0);
+	box_close(&b);
+	must_open(&b);
+	assert_int_equal(b.n_members, 2);
+	assert_int_equal(b.members[0].m.id, 3);
+	assert_true(b.members[0].removed);
+	assert_int_equal(b.members[0].m.role, STORE_ROLE_LEARNER);
+	assert_int_equal(b.members[0].m.wish, STORE_ROLE_NONE);
+	assert_string_equal(b.members[1].m.name, "one");
+	assert_string_equal(b.members[1].m.peer, "10.1.0.1:6444");
+	assert_string_equal(b.members[1].m.api, "https://10.0.0.1:6443");
+	assert_int_equal(b.members[1].level, 2);
+	assert_false(b.members[1].removed);
+	assert_true(b.meta.has_membership);
+	assert_int_equal(b.meta.membership.n_members, 2);
+	assert_int_equal(b.meta.membership.n_old, 1);
+	assert_int_equal(b.meta.membership.members[1].role, RAFT_LEARNER);
+	assert_int_equal(b.meta.level, 2);
+	assert_true(b.meta.forward_id == UINT64_MAX / 3);
+	box_done(&b);
+}
+
+static const struct CMUnitTest tests[] = {
+	cmocka_unit_test(format_1_is_raised),
+	cmocka_unit_test(a_new_one_keeps_nothing),
+	cmocka_unit_test(a_copy_cut_short_is_made_again),
+	cmocka_unit_test(without_room_for_the_copy_nothing_is_changed),
+	cmocka_unit_test(newer_formats_are_refused),
+	cmocka_unit_test(members_come_back),
+};
+RUN_TESTS(tests)
