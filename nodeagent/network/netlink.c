@@ -144,7 +144,16 @@ int netlink_link_index(struct netlink *nl, const char *name, struct err *err)
 	return index;
 }
 
-int netlink_bridge_add(struct netlink *nl, const char *name, struct err *err)
+static int set_mac(struct netlink *nl, const char *name, const uint8_t mac[6], struct err *err)
+{
+	struct request q;
+	begin(&q, RTM_SETLINK, 0, sizeof(struct ifinfomsg));
+	attr_str(&q, IFLA_IFNAME, name);
+	attr(&q, IFLA_ADDRESS, mac, 6);
+	return run(nl, &q, 0, err, "set the MAC of", name);
+}
+
+int netlink_bridge_add(struct netlink *nl, const char *name, const uint8_t mac[6], struct err *err)
 {
 	struct request q;
 	begin(&q, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, sizeof(struct ifinfomsg));
@@ -152,7 +161,8 @@ int netlink_bridge_add(struct netlink *nl, const char *name, struct err *err)
 	struct rtattr *info = attr(&q, IFLA_LINKINFO, NULL, 0);
 	attr_str(&q, IFLA_INFO_KIND, "bridge");
 	nest_end(&q, info);
-	return run(nl, &q, -EEXIST, err, "make bridge", name);
+	int r = run(nl, &q, -EEXIST, err, "make bridge", name);
+	return r < 0 ? r : set_mac(nl, name, mac, err);
 }
 
 static int hairpin(struct netlink *nl, int index, struct err *err, const char *name)

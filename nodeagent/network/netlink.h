@@ -23,7 +23,8 @@ void netlink_close(struct netlink *nl);
 
 /* Interface index, or -ENODEV. */
 int netlink_link_index(struct netlink *nl, const char *name, struct err *err);
-int netlink_bridge_add(struct netlink *nl, const char *name, struct err *err); /* exists: 0 */
+/* A bridge with this MAC. Left without, it takes its ports' lowest, another whenever they change. Exists: 0, MAC set. */
+int netlink_bridge_add(struct netlink *nl, const char *name, const uint8_t mac[6], struct err *err);
 /* A veth pair: `name` here, in the bridge with hairpin, and `peer` with this MAC in the namespace of process pid. */
 int netlink_veth_add(struct netlink *nl, const char *name, const char *peer, const uint8_t mac[6], int pid,
 		     int bridge_index, struct err *err);

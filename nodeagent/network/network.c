@@ -85,11 +85,21 @@ static int sysctl_set(struct network *n, const char *path, const char *value, bo
 	return r < 0 ? r : file_write(path, value, err);
 }
 
+/* A MAC that follows from the address: a neighbour's cache stays right when an address is used again. */
+static void mac_of(uint32_t addr, uint8_t ret[6])
+{
+	const uint8_t mac[6] = {0x0a,         0x58, (uint8_t)(addr >> 24), (uint8_t)(addr >> 16), (uint8_t)(addr >> 8),
+				(uint8_t)addr};
+	memcpy(ret, mac, sizeof(mac));
+}
+
 static int make_bridge(struct network *n, struct err *err)
 {
+	uint8_t mac[6];
+	mac_of(n->pods.base + 1, mac);
 	int r = journal_add(n->journal, JOURNAL_LINK, n->bridge, NULL, err);
 	if (r == 0)
-		r = netlink_bridge_add(&n->nl, n->bridge, err);
+		r = netlink_bridge_add(&n->nl, n->bridge, mac, err);
 	if (r < 0)
 		return r;
 	n->bridge_index = netlink_link_index(&n->nl, n->bridge, err);
@@ -309,13 +319,8 @@ int network_attach(struct network *n, const char *sandbox_id, int pid, char ret_
 	if (!there) {
 		/* A host end without its peer here is left from an attempt that died. */
 		r = netlink_link_del(&n->nl, l->link, err);
-		/* The MAC follows from the address: a neighbour's cache stays right when an address is used again. */
-		uint8_t mac[6] = {0x0a,
-				  0x58,
-				  (uint8_t)(l->addr >> 24),
-				  (uint8_t)(l->addr >> 16),
-				  (uint8_t)(l->addr >> 8),
-				  (uint8_t)l->addr};
+		uint8_t mac[6];
+		mac_of(l->addr, mac);
 		if (r == 0)
 			r = netlink_veth_add(&n->nl, l->link, "eth0", mac, pid, n->bridge_index, err);
 	}

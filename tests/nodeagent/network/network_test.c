@@ -132,6 +132,31 @@ static void pods_reach_each_other_and_the_host(void **state)
 	assert_int_equal(shell("ip route get 10.244.9.9 | grep -q 'dev mini-t1'"), 0);
 }
 
+/* A bridge left to itself takes the lowest MAC among its ports, and pods that know the old one talk to nobody for as long
+ * as they remember it: whatever they sent in that time was lost. */
+static void the_gateway_keeps_its_mac(void **state)
+{
+	struct fixture *f = *state;
+	struct err err = ERR_INIT;
+	char ip[64];
+	assert_int_equal(start(f, &err), 0);
+	assert_int_equal(shell("ip link show mini-t1 | grep -q 'ether 0a:58:0a:f4:00:01'"), 0);
+	f->pod[0] = fake_pod();
+	assert_int_equal(network_attach(f->net, "pod-a", f->pod[0], ip, &err), 0);
+	assert_int_equal(in_pod(f->pod[0], "busybox ping -c1 -W2 10.244.0.1"), 0);
+	assert_int_equal(
+		shell("ip link add low type veth peer name low1 && ip link set low address 02:00:00:00:00:01 && "
+		      "ip link set low master mini-t1 up"),
+		0);
+	assert_int_equal(shell("ip link show mini-t1 | grep -q 'ether 0a:58:0a:f4:00:01'"), 0);
+	assert_int_equal(in_pod(f->pod[0], "busybox ping -c1 -W2 10.244.0.1"), 0);
+	/* one that was made without is mended */
+	assert_int_equal(shell("ip link set mini-t1 address 02:00:00:00:00:02"), 0);
+	network_free(f->net);
+	assert_int_equal(start(f, &err), 0);
+	assert_int_equal(shell("ip link show mini-t1 | grep -q 'ether 0a:58:0a:f4:00:01'"), 0);
+}
+
 static void leases_survive_a_restart_and_are_given_back(void **state)
 {
 	struct fixture *f = *state;
@@ -215,6 +240,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(pods_reach_each_other_and_the_host, setup, teardown),
+		cmocka_unit_test_setup_teardown(the_gateway_keeps_its_mac, setup, teardown),
 		cmocka_unit_test_setup_teardown(leases_survive_a_restart_and_are_given_back, setup, teardown),
 		cmocka_unit_test_setup_teardown(stop_and_undo_leave_nothing, setup, teardown),
 		cmocka_unit_test_setup_teardown(overlapping_ranges_are_refused, setup, teardown),
