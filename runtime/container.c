@@ -131,7 +131,7 @@ static int load(struct container *c, const char *id, struct err *err)
 	return c->console_fd < 0 ? c->console_fd : 0;
 }
 
-/* The id is ours once state.json is there. A folder without it is a shim's that called us, or what a crash left. */
+/* The id is ours while we hold its folder's lock, and once state.json is there. A folder without it is a shim's that called us, or what a crash left. */
 static int claim(struct container *c, struct err *err)
 {
 	int r = mkdir_p(c->global->root, 0700, err);
@@ -144,6 +144,11 @@ static int claim(struct container *c, struct err *err)
 		return r;
 	if (faccessat(c->dir_fd, "state.json", F_OK, 0) == 0)
 		return err_set(err, -EEXIST, "container %s exists already", c->state.id);
+	return 0;
+}
+
+static int record_creating(struct container *c, struct err *err)
+{
 	c->state.status = OCI_CREATING;
 	return oci_state_write(c->global->root, &c->state, err);
 }
@@ -246,10 +251,21 @@ static int await_ready(struct container *c, struct err *err)
 	}
 }
 
+/* Where init is born in a control group of its own, that must be on record first. Elsewhere it has made nothing yet that
+ * outlives us, and namespaces take it longer than the record takes us: both at once. */
+static int record_and_spawn(struct container *c, struct err *err)
+{
+	bool early = c->fs.unified < 0;
+	int r = early ? 0 : record_creating(c, err);
+	if (r < 0 || (r = spawn_init(c, err)) < 0)
+		return r;
+	return early ? record_creating(c, err) : 0;
+}
+
 static int bring_up(struct container *c, struct err *err)
 {
 	int r;
-	if ((!c->options->start && (r = listen_for_start(c, err)) < 0) || (r = spawn_init(c, err)) < 0)
+	if ((!c->options->start && (r = listen_for_start(c, err)) < 0) || (r = record_and_spawn(c, err)) < 0)
 		return r;
 	json_t *linux_ = json_object_get(c->spec.json, "linux");
 	if ((r = cgroup_make(&c->fs, c->group, err)) < 0 ||
@@ -262,21 +278,31 @@ static int bring_up(struct container *c, struct err *err)
 	return await_ready(c, err);
 }
 
-static int commit(struct container *c, struct err *err)
+static int write_pid(const struct container *c, struct err *err)
 {
 	char pid[16];
-	int r, kind;
-	c->state.status = c->options->start ? OCI_RUNNING : OCI_CREATED;
-	c->state.started_us = c->options->start ? wall_us() : 0;
-	if ((r = oci_state_write(c->global->root, &c->state, err)) < 0)
-		return r;
-	snprintf(pid, sizeof(pid), "%d", (int)c->state.init.pid);
-	if (c->options->pid_file && (r = file_write_replace(c->options->pid_file, pid, strlen(pid), 0644, err)) < 0)
-		return r;
-	if (sync_send(c->sync_fd, c->options->start ? SYNC_START : SYNC_COMMITTED, NULL) < 0)
-		return err_set(err, -EIO, "the container's init is gone");
-	if (!c->options->start)
+	if (!c->options->pid_file)
 		return 0;
+	snprintf(pid, sizeof(pid), "%d", (int)c->state.init.pid);
+	return file_write_replace(c->options->pid_file, pid, strlen(pid), 0644, err);
+}
+
+/* A created container may be started only once it is on record. One that starts at once has had "creating" there, by
+ * which all of it can be found and removed: it need not wait for the rest. */
+static int commit(struct container *c, struct err *err)
+{
+	bool start = c->options->start;
+	int r, kind;
+	c->state.status = start ? OCI_RUNNING : OCI_CREATED;
+	c->state.started_us = start ? wall_us() : 0;
+	if (start && sync_send(c->sync_fd, SYNC_START, NULL) < 0)
+		return err_set(err, -EIO, "the container's init is gone");
+	if ((r = oci_state_write(c->global->root, &c->state, err)) < 0 || (r = write_pid(c, err)) < 0)
+		return r;
+	if (!start)
+		return sync_send(c->sync_fd, SYNC_COMMITTED, NULL) == 0
+			       ? 0
+			       : err_set(err, -EIO, "the container's init is gone");
 	/* closed without a word: exec has happened */
 	if ((r = sync_receive(c->sync_fd, &kind, err)) < 0)
 		return r;

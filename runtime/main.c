@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <signal.h>
+#include <sys/random.h>
 #include <time.h>
 
 #include "runtime/cmd.h"
@@ -121,6 +122,14 @@ static int parse_global(int argc, char **argv, struct runtime_global *g)
 	return optind < argc ? optind : 0;
 }
 
+/* jansson would open /dev/urandom for it. */
+static void seed_json(void)
+{
+	unsigned seed = 0;
+	if (getrandom(&seed, sizeof(seed), GRND_NONBLOCK) == sizeof(seed) && seed)
+		json_object_seed(seed);
+}
+
 int main(int argc, char **argv)
 {
 	struct runtime_global g = {.root = "/run/minirun"};
@@ -136,6 +145,7 @@ int main(int argc, char **argv)
 			continue;
 		_cleanup_free_ char *root = NULL;
 		int r = verbs[i].enters ? protect_self(argv, &err) : 0;
+		seed_json();
 		if (g.root[0] != '/') {
 			_cleanup_free_ char *cwd = getcwd(NULL, 0);
 			g.root = root = xasprintf("%s/%s", cwd ? cwd : "", g.root);

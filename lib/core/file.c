@@ -65,7 +65,19 @@ static int sync_parent(const char *path, struct err *err)
 	return 0;
 }
 
-static int replace(const char *path, const void *data, size_t len, mode_t mode, bool durable, struct err *err)
+enum replace_how { DURABLE, QUICK, FLEETING };
+
+/* A rename over a file makes ext4 write the new one out at once, and removing it later then waits for that write. To
+ * change places and remove the old one costs none of this. */
+static int change_places(const char *tmp, const char *path)
+{
+	if (renameat2(AT_FDCWD, tmp, AT_FDCWD, path, RENAME_EXCHANGE) == 0)
+		return unlink(tmp) < 0 ? -errno : 0;
+	/* nothing there yet, or a file system that can't */
+	return rename(tmp, path) < 0 ? -errno : 0;
+}
+
+static int replace(const char *path, const void *data, size_t len, mode_t mode, enum replace_how how, struct err *err)
 {
 	_cleanup_free_ char *tmp = xasprintf("%s.tmp", path);
 	/* A leftover of a crash may have another mode, and may be a link someone else placed. */
@@ -75,26 +87,31 @@ static int replace(const char *path, const void *data, size_t len, mode_t mode, 
 	if (fd < 0)
 		return err_errno(err, "create %s", tmp);
 	int r = fchmod(fd, mode) < 0 ? -errno : write_all(fd, data, len);
-	if (r == 0 && durable && fsync(fd) < 0)
+	if (r == 0 && how == DURABLE && fsync(fd) < 0)
 		r = -errno;
-	if (r == 0 && rename(tmp, path) < 0)
-		r = -errno;
+	if (r == 0)
+		r = how == FLEETING ? change_places(tmp, path) : rename(tmp, path) < 0 ? -errno : 0;
 	if (r < 0) {
 		unlink(tmp);
 		errno = -r;
 		return err_errno(err, "write %s", path);
 	}
-	return durable ? sync_parent(path, err) : 0;
+	return how == DURABLE ? sync_parent(path, err) : 0;
 }
 
 int file_write_atomic(const char *path, const void *data, size_t len, mode_t mode, struct err *err)
 {
-	return replace(path, data, len, mode, true, err);
+	return replace(path, data, len, mode, DURABLE, err);
 }
 
 int file_write_replace(const char *path, const void *data, size_t len, mode_t mode, struct err *err)
 {
-	return replace(path, data, len, mode, false, err);
+	return replace(path, data, len, mode, QUICK, err);
+}
+
+int file_write_fleeting(const char *path, const void *data, size_t len, mode_t mode, struct err *err)
+{
+	return replace(path, data, len, mode, FLEETING, err);
 }
 
 int mkdir_p(const char *path, mode_t mode, struct err *err)

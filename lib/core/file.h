@@ -15,6 +15,8 @@ int file_write(const char *path, const char *data, struct err *err);
 int file_write_atomic(const char *path, const void *data, size_t len, mode_t mode, struct err *err);
 /* The same without the syncs, for files that need not survive a power cut (state under /run). */
 int file_write_replace(const char *path, const void *data, size_t len, mode_t mode, struct err *err);
+/* The same for what is about to be replaced or removed and means nothing after a reboot: no write to the disk is forced. */
+int file_write_fleeting(const char *path, const void *data, size_t len, mode_t mode, struct err *err);
 int mkdir_p(const char *path, mode_t mode, struct err *err);
 /* Remove a tree; never follows links, never crosses into another mount (-EBUSY says which). Absent: 0. */
 int rm_rf(const char *path, struct err *err);

@@ -74,7 +74,7 @@ static int write_object(const char *root, const char *id, const char *file, json
 	MUST(text);
 	size_t n = strlen(text);
 	r = n > FILE_MAX ? err_set(err, -EFBIG, "%s would be larger than %d bytes", path, FILE_MAX)
-			 : file_write_replace(path, text, n, 0600, err);
+			 : file_write_fleeting(path, text, n, 0600, err);
 	free(text);
 	return r;
 }

@@ -48,6 +48,27 @@ static void files_are_written_whole(void **state)
 	assert_int_equal(mkdir_p(path, 0755, &err), -ENOTDIR);
 }
 
+static void a_fleeting_file_changes_places(void **state)
+{
+	(void)state;
+	struct err err = ERR_INIT;
+	_cleanup_buf_ struct buf b = BUF_INIT;
+	_cleanup_free_ char *path = xasprintf("%s/fleeting", dir), *tmp = xasprintf("%s/fleeting.tmp", dir);
+	for (unsigned i = 0; i < 3; i++) {
+		char text[8];
+		snprintf(text, sizeof(text), "n%u", i);
+		assert_int_equal(file_write_fleeting(path, text, 2, 0600, &err), 0);
+		buf_clear(&b);
+		assert_int_equal(file_read(path, 10, &b, &err), 0);
+		assert_string_equal(b.data, text);
+		assert_int_equal(access(tmp, F_OK), -1);
+	}
+	/* a folder in its place is not a file */
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(mkdir(path, 0755), 0);
+	assert_true(file_write_fleeting(path, "x", 1, 0600, &err) < 0);
+}
+
 static void rm_rf_stays_inside(void **state)
 {
 	(void)state;
@@ -179,6 +200,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(files_are_written_whole),
+		cmocka_unit_test(a_fleeting_file_changes_places),
 		cmocka_unit_test(rm_rf_stays_inside),
 		cmocka_unit_test(a_process_is_more_than_its_pid),
 		cmocka_unit_test(programs_are_run_with_input_and_output),
