@@ -19,6 +19,13 @@ int cmd_shim(const struct runtime_global *g, int argc, char **argv, struct err *
 /* The only argument after the options: the container's id. */
 int cmd_one_id(int argc, char **argv, const char **ret, struct err *err);
 int cmd_usage(struct err *err, const char *verb);
+/* The options of create, and with them those of run, which starts at once; strings point into argv. */
+struct cmd_create_args {
+	struct create_options o;
+	const char *id;
+	bool detach, keep;
+};
+int cmd_parse_create(int argc, char **argv, bool run, struct cmd_create_args *ret, struct err *err);
 /* --preserve-fds N */
 int cmd_parse_count(const char *s, int *ret, struct err *err);
 /* Passes signals on to the child until it ends; its exit code, or 128 + signal. */

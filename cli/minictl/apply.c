@@ -183,6 +183,26 @@ static int run_all(struct apply *a, const char *doing, int (*one)(struct apply *
 	return rc < 0 ? rc : a->c->failures > 0;
 }
 
+/* What a verb of this file is: its words, and what it does with one object. Without `refusal` it takes names, as upstream's
+ * replace does, and leaves them. */
+struct apply_verb {
+	const char *doing;
+	const char *refusal[2]; /* around a name that has no place here */
+	int (*one)(struct apply *, const struct item *, struct err *);
+};
+
+static int run_verb(struct apply *a, const struct apply_verb *v, const struct opt *opts, int argc, char **argv,
+		    struct err *err)
+{
+	struct args args = {0};
+	int rc = args_parse(a->c, opts, argc, argv, &args, err);
+	if (rc)
+		return MIN(rc, 0);
+	if (args.pos.n && v->refusal[0])
+		return ctl_usage(err, "%s%s%s", v->refusal[0], args.pos.items[0], v->refusal[1]);
+	return run_all(a, v->doing, v->one, err);
+}
+
 #define CHANGE_OPTS(a)                                                                                                 \
 	INPUT_OPTS(&(a)->input),                                                                                       \
 		{"output", 'o', OPT_STR, &(a)->output, NULL, "print the objects: yaml, json, name, ..."},              \
@@ -204,14 +224,9 @@ int verb_apply(struct ctl *c, int argc, char **argv, struct err *err)
 		{"prune", 0, OPT_REFUSE, NULL, NULL, "delete what is no longer wanted with minictl delete"},
 		OPTS_END,
 	};
-	struct args args = {0};
-	int rc = args_parse(c, opts, argc, argv, &args, err);
-	if (rc)
-		return MIN(rc, 0);
-	if (args.pos.n)
-		return ctl_usage(err, "Unexpected args: [%s]\nSee 'minictl apply -h' for help and examples",
-				 args.pos.items[0]);
-	return run_all(&a, "applying", apply_one, err);
+	static const struct apply_verb verb = {
+		"applying", {"Unexpected args: [", "]\nSee 'minictl apply -h' for help and examples"}, apply_one};
+	return run_verb(&a, &verb, opts, argc, argv, err);
 }
 
 int verb_create(struct ctl *c, int argc, char **argv, struct err *err)
@@ -222,14 +237,9 @@ int verb_create(struct ctl *c, int argc, char **argv, struct err *err)
 		{"save-config", 0, OPT_BOOL, &a.save_config, NULL, "record the object for later applies"},
 		OPTS_END,
 	};
-	struct args args = {0};
-	int rc = args_parse(c, opts, argc, argv, &args, err);
-	if (rc)
-		return MIN(rc, 0);
-	if (args.pos.n)
-		return ctl_usage(err, "minictl create makes no \"%s\" from words; use create -f FILE",
-				 args.pos.items[0]);
-	return run_all(&a, "creating", create_one, err);
+	static const struct apply_verb verb = {
+		"creating", {"minictl create makes no \"", "\" from words; use create -f FILE"}, create_one};
+	return run_verb(&a, &verb, opts, argc, argv, err);
 }
 
 int verb_replace(struct ctl *c, int argc, char **argv, struct err *err)
@@ -240,9 +250,6 @@ int verb_replace(struct ctl *c, int argc, char **argv, struct err *err)
 		{"force", 0, OPT_BOOL, &a.force, NULL, "delete it and create it anew"},
 		OPTS_END,
 	};
-	struct args args = {0};
-	int rc = args_parse(c, opts, argc, argv, &args, err);
-	if (rc)
-		return MIN(rc, 0);
-	return run_all(&a, "replacing", replace_one, err);
+	static const struct apply_verb verb = {"replacing", {NULL, NULL}, replace_one};
+	return run_verb(&a, &verb, opts, argc, argv, err);
 }

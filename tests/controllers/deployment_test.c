@@ -6,35 +6,11 @@
 
 #include <cmocka.h>
 
-#include "controllers/controllers.h"
-#include "tests/support/fake_cluster.h"
-
-struct world {
-	struct fake_cluster f;
-	struct controllers *c;
-};
+#include "tests/support/controllers/world.h"
 
 static int setup(void **state)
 {
-	struct world *w = NEW(struct world);
-	fake_cluster_init(&w->f, 1);
-	w->f.kubelet = w->f.bind = true;
-	fake_cluster_add_nodes(&w->f, 1, "8", "16Gi");
-	w->c = controllers_new(
-		w->f.client,
-		&(struct controllers_config){.cluster_cidr = "10.244.0.0/16", .ca_pem = "CA", .identity = "test"});
-	controllers_start(w->c);
-	*state = w;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	struct world *w = *state;
-	controllers_free(w->c);
-	fake_cluster_done(&w->f);
-	free(w);
-	return 0;
+	return world_new(state, 1, 1);
 }
 
 static void add_web(struct world *w, int replicas, const char *extra)
@@ -334,7 +310,7 @@ static void test_name_collision(void **state)
 int main(void)
 {
 	cmocka_set_message_output(CM_OUTPUT_TAP);
-#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, world_free)
 	const struct CMUnitTest tests[] = {
 		T(test_create),
 		T(test_name_collision),
