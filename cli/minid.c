@@ -8,6 +8,7 @@
 
 #include "cli/lock.h"
 #include "cli/roles.h"
+#include "lib/core/failpoint.h"
 #include "lib/core/log.h"
 #include "version.h"
 
@@ -164,7 +165,7 @@ int main(int argc, char **argv)
 		fputs(usage, stderr);
 		return 2;
 	}
-	if (options_parse(argc - 2, argv + 2, &o, &err) < 0) {
+	if (options_parse(argc - 2, argv + 2, &o, &err) < 0 || failpoints_from_env(&err) < 0) {
 		fail(&err);
 		return 2;
 	}

@@ -16,8 +16,11 @@ struct log_header {
 	char magic[8];
 	uint32_t crc, format;
 	uint64_t seq, base, base_term, prev_end, cluster, member;
-	uint64_t spare[2];
+	uint64_t flags;
+	uint64_t spare;
 };
+/* The log begins anew with this segment: what older ones hold is of no account, and may be there or not. */
+#define LOG_HEADER_ANEW 1u
 _Static_assert(sizeof(struct log_header) == LOG_HEADER_SIZE, "header layout");
 
 enum log_frame_kind { LOG_FRAME_ENTRY = 1, LOG_FRAME_HARD_STATE = 2 };

@@ -10,6 +10,7 @@
 
 #include "lib/core/file.h"
 #include "store/log.h"
+#include "store/log_format.h"
 #include "tests/support/store/fixture.h"
 
 struct ctx {
@@ -300,6 +301,137 @@ static void begins_anew(void **state)
 	assert_int_equal(info(c).hard_state.vote, 3);
 }
 
+/* What a file's name and bytes were, to be put back as a crash may leave them. */
+static void copy_out(struct ctx *c, int seq, struct buf *ret)
+{
+	_cleanup_free_ char *path = segment(c, seq);
+	assert_int_equal(file_read(path, 64u << 20, ret, NULL), 0);
+}
+static void copy_in(struct ctx *c, int seq, const struct buf *b)
+{
+	_cleanup_free_ char *path = segment(c, seq);
+	assert_int_equal(file_write_replace(path, b->data, b->len, 0600, NULL), 0);
+}
+
+/* Begun anew in the middle of what it had, as after a copy of another's state: what older segments hold comes back after
+ * no crash, even where their removal was lost. */
+static void begins_anew_below_its_end(void **state)
+{
+	struct ctx *c = *state;
+	fill(c);
+	_cleanup_buf_ struct buf old = BUF_INIT;
+	copy_out(c, 1, &old);
+	struct raft_hard_state hs = {.term = 7, .vote = 3, .commit = 8};
+	struct store_log_job job = {0};
+	store_log_prepare_reset(c->log, &job, 8, 6, &hs);
+	assert_int_equal(info(c).last, 8);
+	assert_int_equal(info(c).base, 8);
+	/* not written yet: the old log */
+	assert_int_equal(reopen(c, NULL), 0);
+	assert_int_equal(info(c).last, 10);
+	assert_int_equal(info(c).hard_state.term, 2);
+	store_log_prepare_reset(c->log, &job, 8, 6, &hs);
+	store_log_write(&job);
+	assert_int_equal(job.result, 0);
+	for (int i = 0; i < 2; i++) {
+		/* written, the old ones still there; then they are back after all, damaged even */
+		assert_int_equal(reopen(c, NULL), 0);
+		assert_int_equal(info(c).last, 8);
+		assert_int_equal(info(c).base, 8);
+		assert_int_equal(info(c).base_term, 6);
+		assert_int_equal(info(c).hard_state.term, 7);
+		assert_int_equal(info(c).hard_state.vote, 3);
+		_cleanup_free_ char *path = segment(c, 1);
+		assert_int_equal(access(path, F_OK), -1);
+		copy_in(c, 1, &old);
+		flip(c, 1, 300);
+	}
+	assert_int_equal(append(c, 7, 9, 2, 30), 0);
+	assert_int_equal(reopen(c, NULL), 0);
+	assert_int_equal(info(c).last, 10);
+	struct raft_entry e[4];
+	assert_int_equal(store_log_read(c->log, 9, 11, e, 4), 2);
+	assert_int_equal(e[0].term, 7);
+	free(job.buf);
+}
+
+/* A bit of the very last write can't be told from a torn one; but no single one takes term and vote. */
+static void flips_leave_term_and_vote(void **state)
+{
+	struct ctx *c = *state;
+	fill(c);
+	off_t before = (tail(c) + 7) & ~7;
+	struct raft_hard_state hs = {.term = 9, .vote = 4, .commit = 5};
+	store_log_prepare(c->log, &c->job, NULL, 0, &hs);
+	store_log_write(&c->job);
+	off_t after = tail(c);
+	assert_true(after - before >= 100);
+	_cleanup_buf_ struct buf whole = BUF_INIT;
+	store_log_close(STEAL(c->log));
+	copy_out(c, 1, &whole);
+	unsigned found = 0;
+	for (off_t at = before; at < after; at++) {
+		copy_in(c, 1, &whole);
+		flip(c, 1, at);
+		for (int i = 0; i < 2; i++) { /* and it is durable from then on, whatever becomes of the first one */
+			assert_int_equal(reopen(c, NULL), 0);
+			assert_int_equal(info(c).last, 10);
+			if (info(c).hard_state.term == 9 && info(c).hard_state.vote == 4)
+				found++;
+			else
+				print_error("flip at %ld: term %d\n", (long)(at - before),
+					    (int)info(c).hard_state.term);
+		}
+		store_log_close(STEAL(c->log));
+		_cleanup_free_ char *second = segment(c, 2);
+		unlink(second);
+	}
+	assert_int_equal(found, 2 * (after - before));
+}
+
+/* The first bytes of a segment are term and vote; it is never there without them. */
+static void segments_begin_with_the_term(void **state)
+{
+	struct ctx *c = *state;
+	fill(c);
+	assert_int_equal(append(c, 5, 11, 1, 10), 0);
+	struct raft_entry e = {.term = 5, .index = 12, .len = STORE_LOG_SEGMENT};
+	_cleanup_free_ char *data = xcalloc(1, e.len);
+	e.data = data;
+	store_log_prepare(c->log, &c->job, &e, 1, NULL);
+	assert_non_null(c->job.begin);
+	store_log_write(&c->job);
+	assert_int_equal(c->job.result, 0);
+	_cleanup_free_ char *path = segment(c, 2);
+	struct log_frame f;
+	_cleanup_buf_ struct buf b = BUF_INIT;
+	copy_out(c, 2, &b);
+	memcpy(&f, b.data + LOG_HEADER_SIZE, sizeof(f));
+	assert_int_equal(f.kind, LOG_FRAME_HARD_STATE);
+	assert_int_equal(f.batch, LOG_HEADER_SIZE);
+	assert_int_equal(log_frame_crc(2, b.data + LOG_HEADER_SIZE, f.len), f.crc);
+}
+
+/* A segment that follows and does not go on where the one before ended is damage, not a log. */
+static void segments_must_meet(void **state)
+{
+	struct ctx *c = *state;
+	fill(c);
+	struct raft_entry e = {.term = 2, .index = 11, .len = STORE_LOG_SEGMENT};
+	_cleanup_free_ char *data = xcalloc(1, e.len);
+	e.data = data;
+	store_log_prepare(c->log, &c->job, &e, 1, NULL);
+	store_log_write(&c->job);
+	_cleanup_buf_ struct buf b = BUF_INIT;
+	copy_out(c, 2, &b);
+	struct log_header h;
+	assert_int_equal(log_header_get(b.data, &h), 0);
+	h.base = 20;
+	log_header_put(b.data, &h);
+	poke(c, 2, 0, b.data, LOG_HEADER_SIZE);
+	assert_int_equal(reopen(c, NULL), -EUCLEAN);
+}
+
 static void no_room_then_room(void **state)
 {
 	struct ctx *c = *state;
@@ -327,10 +459,20 @@ static void no_room_then_room(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(reads_back),       T(replaces_a_tail),    T(torn_anywhere),
-		T(torn_with_a_hole), T(flip_in_the_middle), T(flip_in_a_finished_segment),
-		T(newer_format),     T(begins_anew),        T(no_room_then_room),
+		T(reads_back),
+		T(replaces_a_tail),
+		T(torn_anywhere),
+		T(torn_with_a_hole),
+		T(flip_in_the_middle),
+		T(flip_in_a_finished_segment),
+		T(newer_format),
+		T(begins_anew),
+		T(no_room_then_room),
 		T(end_is_settled),
+		T(begins_anew_below_its_end),
+		T(flips_leave_term_and_vote),
+		T(segments_begin_with_the_term),
+		T(segments_must_meet),
 	};
 	cmocka_set_message_output(CM_OUTPUT_TAP);
 	return cmocka_run_group_tests(tests, NULL, NULL);
