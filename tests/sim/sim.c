@@ -313,7 +313,7 @@ static void live(void)
 	ledger_check(&st);
 	if (sim.verbose)
 		report(&users, &st);
-	if (st.writes == 0 && !plan.p_partition)
+	if (st.writes == 0 && !users.unknown)
 		sim_violation("nothing was written");
 	for (size_t i = 0; i < n_servers; i++)
 		sim_server_done(&servers[i]);
