@@ -3,8 +3,8 @@
 #include "apiserver/discovery.h"
 #include "apiserver/version_info.h"
 #include "lib/core/metrics.h"
+#include "lib/core/sha256.h"
 #include "lib/net/http.h"
-#include "lib/net/pki.h"
 
 /* asked for as ...v2@v1.0+protobuf, which is no media type: answered, as upstream does, under one that is */
 #define PB_V2 "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"

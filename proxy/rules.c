@@ -2,7 +2,7 @@
 
 #include <stdarg.h>
 
-#include "lib/net/pki.h"
+#include "lib/core/sha256.h"
 
 #define MARK "0x4000"
 

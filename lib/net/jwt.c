@@ -1,6 +1,7 @@
 #include <errno.h>
 #include <mbedtls/ecdsa.h>
 
+#include "lib/core/sha256.h"
 #include "lib/net/pki_internal.h"
 
 /* JSON Web Signature in compact form (RFC 7515), algorithm ES256 (RFC 7518, 3.4): the signature is r and s as 32 bytes

@@ -45,12 +45,6 @@ struct pki_cert_info {
 int pki_cert_info(const char *cert_pem, struct pki_cert_info *ret, struct err *err);
 void pki_cert_info_done(struct pki_cert_info *i);
 
-void sha256(const void *data, size_t len, uint8_t ret[32]);
-struct sha256_ctx; /* streaming */
-struct sha256_ctx *sha256_new(void);
-void sha256_update(struct sha256_ctx *c, const void *data, size_t len);
-void sha256_final(struct sha256_ctx *c, uint8_t ret[32]); /* also frees */
-
 /* ES256 JSON web tokens (ServiceAccount tokens). claims is compact JSON text. kid is the key's hash. */
 int jwt_sign(const char *key_pem, const char *claims_json, char **ret_token, struct err *err);
 /* Checks form (<= 16 KiB), algorithm ES256 and signature against the public part of key_pem; expiry is the caller's. */

@@ -8,7 +8,7 @@
 #include <sys/utsname.h>
 
 #include "lib/core/file.h"
-#include "lib/net/pki.h"
+#include "lib/core/sha256.h"
 #include "nodeagent/image/store_priv.h"
 
 /* A tar being written: to a buffer, hashed as it goes. */

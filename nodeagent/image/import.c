@@ -7,7 +7,7 @@
 #include <sys/utsname.h>
 
 #include "lib/core/file.h"
-#include "lib/net/pki.h"
+#include "lib/core/sha256.h"
 #include "nodeagent/image/store_priv.h"
 #include "nodeagent/image/unpack.h"
 

@@ -11,7 +11,7 @@
 #include <sys/xattr.h>
 
 #include "lib/core/buf.h"
-#include "lib/net/pki.h"
+#include "lib/core/sha256.h"
 
 /* Two readers in a chain: the outer one only decompresses ("raw"), so that the tar bytes can be hashed on their way to
  * the inner one. */

@@ -8,7 +8,7 @@
 #include <sys/stat.h>
 
 #include "lib/core/file.h"
-#include "lib/net/pki.h"
+#include "lib/core/sha256.h"
 #include "nodeagent/image/image.h"
 #include "nodeagent/image/unpack.h"
 

@@ -1,6 +1,6 @@
-#include <mbedtls/sha256.h>
+#include "lib/core/sha256.h"
 
-#include "lib/net/pki.h"
+#include <mbedtls/sha256.h>
 
 struct sha256_ctx {
 	mbedtls_sha256_context m;
