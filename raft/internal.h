@@ -27,12 +27,15 @@ struct raft_log {
 	const struct raft_config *config;
 };
 
-void raft_log__init(struct raft_log *l, const struct raft_config *config);
+/* 0, or what read_term said: the log cannot be read. */
+int raft_log__init(struct raft_log *l, const struct raft_config *config);
 void raft_log__done(struct raft_log *l);
-int raft_log__term(const struct raft_log *l, uint64_t index, uint64_t *ret); /* -ENOENT: compacted or not there yet */
+/* -ENOENT: compacted or not there yet; else what read_term said. */
+int raft_log__term(const struct raft_log *l, uint64_t index, uint64_t *ret);
 bool raft_log__matches(const struct raft_log *l, uint64_t index, uint64_t term);
 void raft_log__append(struct raft_log *l, uint64_t term, enum raft_entry_type type, const void *data, size_t len);
-void raft_log__truncate(struct raft_log *l, uint64_t from); /* drops from..last */
+/* Drops from..last; term is that of the entry before. */
+void raft_log__truncate(struct raft_log *l, uint64_t from, uint64_t term);
 /* Entries [lo, hi), as many as fit max_bytes (at least one), into ret[max]; from memory or disk. Number or -errno. */
 int raft_log__slice(const struct raft_log *l, uint64_t lo, uint64_t hi, size_t max_bytes, struct raft_entry *ret,
 		    size_t max);
@@ -149,7 +152,7 @@ struct raft_msg *raft__send(struct raft *r, enum raft_msg_type type, uint64_t to
 struct raft_msg *raft__send_owning(struct raft *r, enum raft_msg_type type, uint64_t to, void *own);
 /* To the log; a configuration takes effect, or ceases to. */
 void raft__append(struct raft *r, uint64_t term, enum raft_entry_type type, const void *data, size_t len);
-void raft__truncate(struct raft *r, uint64_t from);
+void raft__truncate(struct raft *r, uint64_t from, uint64_t term_before);
 bool raft__committed_in_term(const struct raft *r); /* an entry of this term is committed */
 void raft__become_follower(struct raft *r, uint64_t term, uint64_t leader);
 void raft__become_leader(struct raft *r);

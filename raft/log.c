@@ -30,7 +30,7 @@ void *raft__grow(void *p, size_t *cap, size_t need, size_t size)
 	return p;
 }
 
-void raft_log__init(struct raft_log *l, const struct raft_config *config)
+int raft_log__init(struct raft_log *l, const struct raft_config *config)
 {
 	memset(l, 0, sizeof(*l));
 	l->config = config;
@@ -46,8 +46,7 @@ void raft_log__init(struct raft_log *l, const struct raft_config *config)
 	if (l->commit > l->last)
 		l->commit = l->last;
 	l->last_term = l->base_term;
-	if (l->last > l->base)
-		RAFT_MUST(config->read_term(config->arg, l->last, &l->last_term) == 0);
+	return l->last > l->base ? config->read_term(config->arg, l->last, &l->last_term) : 0;
 }
 
 void raft_log__done(struct raft_log *l)
@@ -118,11 +117,9 @@ void raft_log__exhume(struct raft_log *l)
 	l->n_grave = 0;
 }
 
-void raft_log__truncate(struct raft_log *l, uint64_t from)
+void raft_log__truncate(struct raft_log *l, uint64_t from, uint64_t term)
 {
 	RAFT_MUST(from > l->commit && from > l->base);
-	uint64_t term;
-	RAFT_MUST(raft_log__term(l, from - 1, &term) == 0);
 	while (l->n && l->offset + l->n - 1 >= from)
 		raft_log__bury(l, l->entries[l->head + --l->n].data);
 	if (l->offset > from)

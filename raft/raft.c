@@ -48,10 +48,12 @@ int raft_new(const struct raft_config *config, struct raft **ret)
 	if (!r)
 		return -ENOMEM;
 	r->config = *config;
-	raft_log__init(&r->log, &r->config);
-	if (r->log.applied > r->log.last) {
+	int rc = raft_log__init(&r->log, &r->config);
+	if (!rc && r->log.applied > r->log.last)
+		rc = -EINVAL;
+	if (rc) {
 		free(r);
-		return -EINVAL;
+		return rc;
 	}
 	r->durable = config->hard_state;
 	r->term = config->hard_state.term;
@@ -68,7 +70,7 @@ int raft_new(const struct raft_config *config, struct raft **ret)
 	r->members = calloc(1, sizeof(*r->members));
 	RAFT_MUST(r->members);
 	r->members[r->n_members++] = (struct raft_progress){.id = config->id, .role = RAFT_LEARNER, .leaving = true};
-	int rc = raft__conf_load(r);
+	rc = raft__conf_load(r);
 	if (rc) {
 		raft_free(r);
 		return rc;
@@ -137,9 +139,9 @@ void raft__append(struct raft *r, uint64_t term, enum raft_entry_type type, cons
 		raft__conf_push(r, r->log.last, &m);
 }
 
-void raft__truncate(struct raft *r, uint64_t from)
+void raft__truncate(struct raft *r, uint64_t from, uint64_t term_before)
 {
-	raft_log__truncate(&r->log, from);
+	raft_log__truncate(&r->log, from, term_before);
 	raft__conf_cut(r, from);
 }
 
@@ -271,18 +273,23 @@ int raft_propose(struct raft *r, const void *data, size_t len, uint64_t *ret_ind
 	return 0;
 }
 
-static void step_append(struct raft *r, const struct raft_msg *m)
+/* 0, or what read_term said: then nothing is known, and nothing more is done. */
+static int step_append(struct raft *r, const struct raft_msg *m)
 {
 	struct raft_log *l = &r->log;
 	struct raft_msg *a;
+	uint64_t have, before = m->log_term;
 	if (m->index < l->commit) { /* an old one: what is committed matches by definition */
 		a = raft__send(r, RAFT_MSG_APPEND_RESP, m->from);
 		a->index = l->commit;
 		a->after_sync = true;
-		return;
+		return 0;
 	}
 	bool blind = RAFT_HAS_BUG(NO_PREVIOUS_TERM) && m->index <= l->last;
-	if (!blind && !raft_log__matches(l, m->index, m->log_term)) {
+	int rc = raft_log__term(l, m->index, &have);
+	if (rc && rc != -ENOENT)
+		return rc;
+	if (!blind && (rc || have != m->log_term)) {
 		a = raft__send(r, RAFT_MSG_APPEND_RESP, m->from);
 		a->reject = true;
 		a->index = m->index;
@@ -292,15 +299,17 @@ static void step_append(struct raft *r, const struct raft_msg *m)
 			hint--;
 		a->reject_hint = hint;
 		a->hint_term = term;
-		return;
+		return 0;
 	}
-	for (size_t i = 0; i < m->n_entries; i++) {
+	for (size_t i = 0; i < m->n_entries; before = m->entries[i++].term) {
 		const struct raft_entry *e = &m->entries[i];
 		if (e->index <= l->last) {
-			if (raft_log__matches(l, e->index, e->term) &&
-			    !(RAFT_HAS_BUG(CUT_ALWAYS) && e->index > l->commit))
+			rc = raft_log__term(l, e->index, &have);
+			if (rc)
+				return rc;
+			if (have == e->term && !(RAFT_HAS_BUG(CUT_ALWAYS) && e->index > l->commit))
 				continue;
-			raft__truncate(r, e->index);
+			raft__truncate(r, e->index, before);
 		}
 		raft__append(r, e->term, e->type, e->data, e->len);
 	}
@@ -311,6 +320,7 @@ static void step_append(struct raft *r, const struct raft_msg *m)
 	a = raft__send(r, RAFT_MSG_APPEND_RESP, m->from);
 	a->index = last_new;
 	a->after_sync = !RAFT_HAS_BUG(ACK_BEFORE_SYNC); /* it promises that the entries are durable */
+	return 0;
 }
 
 static void step_append_resp(struct raft *r, const struct raft_msg *m)
@@ -381,7 +391,7 @@ static void step_leader(struct raft *r, const struct raft_msg *m)
 	}
 }
 
-static void step_follower(struct raft *r, const struct raft_msg *m)
+static int step_follower(struct raft *r, const struct raft_msg *m)
 {
 	switch (m->type) {
 	case RAFT_MSG_APPEND:
@@ -393,18 +403,18 @@ static void step_follower(struct raft *r, const struct raft_msg *m)
 		break;
 	case RAFT_MSG_READ_INDEX_RESP:
 		raft__step_read_resp(r, m);
-		return;
+		return 0;
 	case RAFT_MSG_PROPOSE_RESP:
 		raft__step_propose_resp(r, m);
-		return;
+		return 0;
 	case RAFT_MSG_TIMEOUT_NOW:
 		raft__campaign(r, false, true);
-		return;
+		return 0;
 	default:
-		return;
+		return 0;
 	}
 	if (m->type == RAFT_MSG_APPEND) {
-		step_append(r, m);
+		return step_append(r, m);
 	} else if (m->type == RAFT_MSG_SNAPSHOT) {
 		raft__step_snapshot(r, m);
 	} else if (m->type == RAFT_MSG_HEARTBEAT) {
@@ -413,6 +423,7 @@ static void step_follower(struct raft *r, const struct raft_msg *m)
 			r->log.commit = commit;
 		raft__send(r, RAFT_MSG_HEARTBEAT_RESP, m->from)->context = m->context;
 	}
+	return 0;
 }
 
 static bool is_vote(const struct raft_msg *m)
@@ -477,8 +488,8 @@ int raft_step(struct raft *r, const struct raft_msg *m)
 	else if (r->state == RAFT_LEADER)
 		step_leader(r, m);
 	else
-		step_follower(r, m);
-	return 0;
+		rc = step_follower(r, m);
+	return rc;
 }
 
 void raft_compact(struct raft *r, uint64_t index, uint64_t term)

@@ -143,7 +143,8 @@ struct raft_config {
 	/* Read log entries [lo, hi) that are durable but no longer in raft's memory; data must stay valid until the next
 	 * raft_advance. Return the number filled (>= 1) or a negative code. raft_new reads what lies after `applied`. */
 	int (*read_entries)(void *arg, uint64_t lo, uint64_t hi, struct raft_entry *ret, size_t max);
-	int (*read_term)(void *arg, uint64_t index, uint64_t *ret_term); /* -ENOENT: compacted */
+	/* -ENOENT: compacted. Anything else but 0: the log cannot be read, the driver stops; so says raft_new or raft_step. */
+	int (*read_term)(void *arg, uint64_t index, uint64_t *ret_term);
 	void *arg;
 };
 

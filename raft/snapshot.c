@@ -18,12 +18,13 @@
 /* ---- leader ---- */
 
 /* A witness needs no state, only where to go on: the leader's raft knows that itself. */
-static void send_to_witness(struct raft *r, struct raft_progress *p)
+static bool send_to_witness(struct raft *r, struct raft_progress *p)
 {
+	uint64_t term, index = RAFT_HAS_BUG(WITNESS_SNAPSHOT) ? r->log.last : r->log.applied;
+	if (!r->confs[0].membership.n_members || raft_log__term(&r->log, index, &term))
+		return false;
 	struct raft_membership *own = raft__alloc(sizeof(*own));
 	*own = r->confs[0].membership;
-	uint64_t term, index = RAFT_HAS_BUG(WITNESS_SNAPSHOT) ? r->log.last : r->log.applied;
-	RAFT_MUST(raft_log__term(&r->log, index, &term) == 0);
 	struct raft_msg *m = raft__send_owning(r, RAFT_MSG_SNAPSHOT, p->id, own);
 	m->index = index;
 	m->log_term = term;
@@ -32,6 +33,7 @@ static void send_to_witness(struct raft *r, struct raft_progress *p)
 	p->snap_index = m->index;
 	p->snap_asked = p->snap_sent = p->snap_last = true;
 	p->snap_quiet = 0;
+	return true;
 }
 
 void raft__snapshot_begin(struct raft *r, struct raft_progress *p)
@@ -40,14 +42,10 @@ void raft__snapshot_begin(struct raft *r, struct raft_progress *p)
 	p->snap_id = p->snap_index = p->snap_offset = 0;
 	p->snap_asked = p->snap_sent = p->snap_last = false;
 	p->snap_quiet = 0;
-	if (p->role != RAFT_WITNESS)
+	if (p->role != RAFT_WITNESS || send_to_witness(r, p))
 		return;
-	if (r->confs[0].membership.n_members) {
-		send_to_witness(r, p);
-		return;
-	}
-	raft_progress__become_probe(
-		p); /* this server joined lately, and knows no configuration before it applies one */
+	/* this server joined lately, and knows no configuration before it applies one (or its log cannot be read) */
+	raft_progress__become_probe(p);
 	p->paused = true;
 }
 

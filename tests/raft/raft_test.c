@@ -182,7 +182,63 @@ static void is_pure(void **state)
 	assert_true(seen > 3);
 }
 
+/* A log on a disk that cannot be read: the driver is told, and nothing is concluded from what was not seen. */
+static int unreadable;
+static int term_of(void *arg, uint64_t index, uint64_t *ret)
+{
+	(void)arg, (void)index;
+	*ret = 1;
+	return unreadable;
+}
+static int entries_of(void *arg, uint64_t lo, uint64_t hi, struct raft_entry *ret, size_t max)
+{
+	(void)arg, (void)hi, (void)max;
+	*ret = (struct raft_entry){.index = lo, .term = 1};
+	return unreadable ? unreadable : 1;
+}
+
+static void an_unreadable_log(void **state)
+{
+	(void)state;
+	struct raft *r = NULL;
+	struct raft_member two[] = {{.id = 1}, {.id = 2}};
+	struct raft_config config = {.id = 1,
+				     .members = two,
+				     .n_members = 2,
+				     .first_index = 1,
+				     .last_index = 9,
+				     .hard_state = {.term = 1, .commit = 5},
+				     .applied = 5,
+				     .election_ticks = 10,
+				     .heartbeat_ticks = 1,
+				     .max_inflight_bytes = 1,
+				     .max_message_bytes = 1,
+				     .read_entries = entries_of,
+				     .read_term = term_of};
+	unreadable = -EIO;
+	assert_int_equal(raft_new(&config, &r), -EIO);
+	assert_null(r);
+	unreadable = 0;
+	assert_int_equal(raft_new(&config, &r), 0);
+	/* one that matches, and one that would cut what was acknowledged if "unknown" were taken for "another" */
+	struct raft_entry e[2] = {{.term = 1, .index = 7}, {.term = 1, .index = 8}};
+	struct raft_msg m = {.type = RAFT_MSG_APPEND, .from = 2, .to = 1, .term = 1, .log_term = 1, .index = 6};
+	m.entries = e;
+	m.n_entries = 2;
+	unreadable = -EIO;
+	assert_int_equal(raft_step(r, &m), -EIO);
+	struct raft_status st;
+	raft_get_status(r, &st);
+	assert_int_equal(st.last_index, 9);
+	unreadable = 0;
+	assert_int_equal(raft_step(r, &m), 0);
+	raft_get_status(r, &st);
+	assert_int_equal(st.last_index, 9);
+	raft_free(r);
+}
+
 static const struct CMUnitTest tests[] = {
+	cmocka_unit_test(an_unreadable_log),
 	cmocka_unit_test(memberships_are_encoded),
 	cmocka_unit_test(newer_configurations_are_refused),
 	cmocka_unit_test(is_pure),

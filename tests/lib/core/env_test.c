@@ -3,6 +3,8 @@
 #include "lib/core/env_uv.h"
 #include "tests/support/tap.h"
 
+#include <time.h>
+
 struct world {
 	struct env *env;
 	uv_loop_t loop;
@@ -180,6 +182,35 @@ static void the_simulated_world_is_the_same_every_time(void **state)
 	assert_memory_equal(a, b, sizeof(a));
 }
 
+/* The clock of a process under test, stepped by a file. */
+static void the_wall_clock_can_be_stepped(void **state)
+{
+	(void)state;
+	char path[] = "/tmp/mini-clock-XXXXXX";
+	int fd = mkstemp(path);
+	assert_true(fd >= 0);
+	setenv("MINI_TEST_CLOCK", path, 1);
+	uv_loop_t loop;
+	uv_loop_init(&loop);
+	struct env *e = env_uv_new(&loop);
+	static const struct {
+		const char *text;
+		int64_t shift_s;
+	} steps[] = {{"", 0}, {"3600\n", 3600}, {"-120", -120}, {"much", 0}, {"0\n", 0}};
+	for (size_t i = 0; i < ARRAY_LEN(steps); i++) {
+		assert_int_equal(ftruncate(fd, 0), 0);
+		assert_int_equal(pwrite(fd, steps[i].text, strlen(steps[i].text), 0), strlen(steps[i].text));
+		uint64_t before = env_now_us(e);
+		int64_t off = env_wall_s(e) - (int64_t)time(NULL) - steps[i].shift_s;
+		assert_true(off >= -1 && off <= 1);
+		assert_true(env_now_us(e) - before < 60000000); /* the monotonic one goes on */
+	}
+	env_uv_free(e);
+	uv_loop_close(&loop);
+	close(fd);
+	unlink(path);
+}
+
 #define BOTH(test)                                                                                                     \
 	{#test " (sim)", test, setup_sim, teardown, NULL},                                                             \
 	{                                                                                                              \
@@ -194,6 +225,7 @@ int main(void)
 		BOTH(posts_run_later_and_once),
 		BOTH(work_runs_on_every_lane_and_is_answered),
 		cmocka_unit_test(the_simulated_world_is_the_same_every_time),
+		cmocka_unit_test(the_wall_clock_can_be_stepped),
 	};
 	cmocka_set_message_output(CM_OUTPUT_TAP);
 	return cmocka_run_group_tests(tests, NULL, NULL);
