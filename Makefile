@@ -159,7 +159,7 @@ $(B)/tests/bench/%_bench: $(B)/tests/bench/%_bench.o $(ARCHIVES)
 # ---- fuzz targets: tests/fuzz/x_fuzz.c, everything built anew by clang with its sanitizers ----
 FUZZ_CC := clang
 FUZZ_FLAGS := -fsanitize=address,undefined -fno-sanitize-recover=all
-FUZZ_FOLDERS := lib/core lib/net lib/api lib/api/kinds nodeagent/image
+FUZZ_FOLDERS := lib/core lib/net lib/api lib/api/kinds nodeagent/image raft store
 FUZZ_BIN := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(sort $(wildcard tests/fuzz/*_fuzz.c)))
 FUZZ_OBJ := $(foreach f,$(FUZZ_FOLDERS),$(patsubst %.c,$(B)/fuzz/obj/%.o,$(call SRC_OF,$(f)))) \
 	$(patsubst %,$(B)/fuzz/obj/llhttp/%.o,api http llhttp)
@@ -175,7 +175,7 @@ $(B)/fuzz/all.a: $(FUZZ_OBJ)
 	@$(AR) rcs $@ $^
 $(B)/fuzz/%: $(B)/fuzz/obj/tests/fuzz/%.o $(B)/fuzz/all.a
 	$(Q)$(FUZZ_CC) $(FUZZ_FLAGS) -fsanitize=fuzzer -o $@ $^ -luv -lmbedtls -lmbedx509 -lmbedcrypto -lyaml -ljansson \
-		-larchive -lm -lpthread
+		-larchive -lsqlite3 -lm -lpthread
 fuzz-build: $(FUZZ_BIN)
 
 -include tests/sim/sim.mk

@@ -60,6 +60,15 @@ int store_peer_encode(const struct raft_msg *m, struct buf *ret)
 	return 0;
 }
 
+bool store_peer_in_order(const void *data, size_t len)
+{
+	struct wire_head h;
+	if (len < sizeof(h))
+		return true;
+	memcpy(&h, data, sizeof(h));
+	return h.type == RAFT_MSG_APPEND || h.type == RAFT_MSG_SNAPSHOT || h.type == RAFT_MSG_PROPOSE;
+}
+
 static int take_entries(struct store_peer_msg *m, const struct wire_head *h, const char **p, const char *end)
 {
 	m->entries = NEW_N(struct raft_entry, h->n_entries + 1);

@@ -37,6 +37,9 @@ struct store_peer {
 /* -EFBIG: larger than a message may be. */
 int store_peer_encode(const struct raft_msg *msg, struct buf *ret);
 
+/* Must this message stay behind those sent before it? Entries, proposals and chunks; what is short and alone need not. */
+bool store_peer_in_order(const void *data, size_t len);
+
 /* A decoded message points into the data it was made of, and at what is beside it here. */
 struct store_peer_msg {
 	struct raft_msg msg;

@@ -12,8 +12,8 @@
  *
  * Beyond what waits already (PEER_TLS_BACKLOG_MAX bytes a member) a message is dropped and the member reported
  * unreachable. Small messages (heartbeats, votes, answers) overtake entries and chunks. A connection over which
- * nothing was heard for 3 s (it is pinged every second) is closed. unreachable(): the last connection to a member
- * ended, a dial failed while there is none, or a message was dropped.
+ * nothing was heard for 3 s (it is pinged every second) is closed. unreachable(), for those that ops->members has
+ * named: the last connection to a member ended, a dial failed while there is none, or a message was dropped.
  *
  * The stream, little-endian: frames {length of what follows the 8 bytes (4), type, flags (1 each), spare (2)}. HELLO is
  * the first in each direction, the dialer's first: magic, protocol versions from and to, cluster, from, to. What does
@@ -48,7 +48,7 @@ struct peer_tls *peer_tls_new(struct env *env, uv_loop_t *loop);
 /* What goes into store_config.peer; lives as long as p. */
 struct store_peer *peer_tls_peer(struct peer_tls *p);
 /* Listens and begins to dial. -EINVAL: bad PEM, a certificate that is not this member's, or a bad address;
- * -EADDRINUSE and the like. After a failure it may be tried again; after success not. */
+ * -EADDRINUSE and the like. After a failure it may be tried again, in another turn of the loop. */
 int peer_tls_start(struct peer_tls *p, const struct peer_tls_config *config, struct err *err);
 uint16_t peer_tls_port(const struct peer_tls *p); /* 0: does not listen */
 /* Renewal: for connections made from now on; those there are stay. The same checks as at the start. */

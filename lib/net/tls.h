@@ -19,7 +19,7 @@ bool tls_context_is_server(const struct tls_context *c);
 
 struct tls_result {
 	struct tls_record *record; /* to be taken over */
-	struct http_peer peer;     /* server side: the tls and cert parts */
+	struct http_peer peer;     /* the tls and cert parts */
 	char **organizations;      /* what peer.organizations points to; one allocation */
 	struct buf session;        /* client side: for a cheaper handshake next time; may be empty */
 	struct err err;

@@ -101,7 +101,7 @@ static bool check_server(struct tls_handshake *h, char *why, size_t len)
 	return false;
 }
 
-static void describe_client(struct tls_handshake *h)
+static void describe_peer(struct tls_handshake *h)
 {
 	struct http_peer *peer = &h->result.peer;
 	const mbedtls_x509_crt *cert = mbedtls_ssl_get_peer_cert(&h->ssl);
@@ -148,16 +148,15 @@ static void take_keys(struct tls_handshake *h)
 static void succeed(struct tls_handshake *h)
 {
 	char why[256] = "";
-	if (h->context->server)
-		describe_client(h);
-	else if (!check_server(h, why, sizeof(why))) {
+	describe_peer(h);
+	if (!h->context->server && !check_server(h, why, sizeof(why))) {
 		(void)mbedtls_ssl_send_alert_message(&h->ssl, MBEDTLS_SSL_ALERT_LEVEL_FATAL,
 						     MBEDTLS_SSL_ALERT_MSG_BAD_CERT);
 		finish(h, -EACCES, why, "");
 		return;
-	} else {
-		save_session(h);
 	}
+	if (!h->context->server)
+		save_session(h);
 	take_keys(h);
 	finish(h, h->result.record ? 0 : -EPROTO, "TLS", "the agreed cipher is not one of ours");
 }
