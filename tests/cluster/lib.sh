@@ -35,6 +35,8 @@ WORK=$(mktemp -d /tmp/mini-test-XXXXXX)
 DIR=$WORK/mini
 export KUBECONFIG=$DIR/admin.kubeconfig
 TAP_N=0 TAP_BAD=0
+# What a sanitizer has to say, in whichever process, is kept, and fails the test at its end.
+for tool in ASAN LSAN UBSAN TSAN; do export "${tool}_OPTIONS=log_path=$WORK/sanitizer:print_stacktrace=1"; done
 
 ok() { TAP_N=$((TAP_N + 1)); echo "ok $TAP_N - $*"; }
 not_ok() {
@@ -170,6 +172,11 @@ finish() {
 		stop_demo >/dev/null 2>&1
 		"$MINID" demo --reset --dir "$DIR" >/dev/null 2>&1
 	fi
+	for report in "$WORK"/sanitizer.*; do
+		[ -e "$report" ] || continue
+		not_ok "a sanitizer reports: $(grep -m 1 -oE '(ERROR|WARNING): .*|runtime error: .*' "$report")"
+		head -n 60 "$report" | sed 's/^/# /'
+	done
 	[ "$TAP_BAD" = 0 ] || { echo "# last lines of minid.log:"; tail -n 30 "$DIR/minid.log" 2>/dev/null | sed 's/^/# /'; }
 	rm -rf "$WORK"
 	echo "1..$TAP_N"
