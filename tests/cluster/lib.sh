@@ -181,6 +181,6 @@ finish() {
 	rm -rf "$WORK"
 	echo "1..$TAP_N"
 	[ "$TAP_BAD" = 0 ] && [ "$TAP_N" -gt 0 ] && [ $rc = 0 ]
-	exit
+	exit $? # without a number it would be the one from before the trap
 }
 trap finish EXIT
