@@ -9,6 +9,9 @@
 #include "lib/core/file.h"
 #include "lib/core/proc.h"
 
+#define TAKE_OVER_PAUSE_US 5000
+#define TAKE_OVER_TRIES    1000
+
 static int read_holder(const char *path, struct proc_id *ret)
 {
 	_cleanup_buf_ struct buf b = BUF_INIT;
@@ -23,6 +26,20 @@ static int read_holder(const char *path, struct proc_id *ret)
 	return 0;
 }
 
+/* A minid killed while it started a program leaves a child that still has our file open, until it becomes that program:
+ * a lock whose holder is dead comes free in a moment, however busy the machine. */
+static int take_over(struct lock *l, struct proc_id *ret_holder)
+{
+	for (int i = 0; flock(l->fd, LOCK_EX | LOCK_NB) < 0; i++) {
+		*ret_holder = (struct proc_id){0};
+		read_holder(l->path, ret_holder);
+		if (i == TAKE_OVER_TRIES || proc_alive(ret_holder))
+			return -EBUSY;
+		usleep(TAKE_OVER_PAUSE_US);
+	}
+	return 0;
+}
+
 int lock_take(struct lock *l, const char *dir, const char *name, struct err *err)
 {
 	int r = mkdir_p(dir, 0700, err);
@@ -32,10 +49,9 @@ int lock_take(struct lock *l, const char *dir, const char *name, struct err *err
 	l->fd = open(l->path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (l->fd < 0)
 		return err_errno(err, "open %s", l->path);
-	if (flock(l->fd, LOCK_EX | LOCK_NB) == 0)
+	struct proc_id id;
+	if (take_over(l, &id) == 0)
 		return 0;
-	struct proc_id id = {0};
-	read_holder(l->path, &id);
 	close(l->fd);
 	l->fd = -1;
 	return err_set(err, -EBUSY,

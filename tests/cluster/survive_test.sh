@@ -78,6 +78,14 @@ is "one set of rules" 1 "$(iptables-save -t nat | grep -c -- '-A PREROUTING .*-j
 expect "the service answers" '^web-' curl -sS --max-time 5 "http://$ip/"
 k delete configmaps -l w >/dev/null
 
+# Killed while it started a program: the child holds the lock until it becomes that program.
+kill_minid
+exec {lock}<"$DIR/server.lock"
+flock "$lock"
+(busybox usleep 300000) &
+exec {lock}<&-
+check "a dead one's lock, still held by its child, is waited for" start_demo
+
 # kill -9 while pods come and go: sandboxes half made, containers half removed
 three() { [ "$(pods_now | wc -l)" = 3 ] && [ "$(ls "$DIR/run/containers" | wc -l)" = 6 ]; }
 for us in 60000 120000 200000; do
