@@ -121,7 +121,7 @@ static void on_account(void *arg, const struct err *err, const struct store_rang
 
 int admit_account_look(struct request *r, bool *looked)
 {
-	if (!is_pod(r) || *looked)
+	if (!is_pod(r) || *looked || meta_annotation(r->body, "kubernetes.io/config.mirror"))
 		return REQUEST_NEXT;
 	const char *name = account_name(r->body);
 	*looked = true;
@@ -180,11 +180,13 @@ static void admit_account(struct request *r, json_t *pod)
 {
 	json_t *spec = json_need_object(pod, "spec");
 	const char *name = account_name(pod);
+	/* mirror pods belong to their node's files */
+	if (meta_annotation(pod, "kubernetes.io/config.mirror"))
+		return;
 	json_put_str(spec, "serviceAccountName", name);
 	json_put_str(spec, "serviceAccount", json_get_str(spec, "serviceAccountName", ""));
 	json_t *automount = json_object_get(spec, "automountServiceAccountToken");
-	/* mirror pods belong to their node's files and get none */
-	if (json_is_false(automount) || meta_annotation(pod, "kubernetes.io/config.mirror"))
+	if (json_is_false(automount))
 		return;
 	char volume[32] = "kube-api-access-";
 	server_random_suffix(r->server, volume + strlen(volume), 5);

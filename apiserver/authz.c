@@ -1,10 +1,21 @@
 #include "apiserver/authz.h"
 
+#include "apiserver/node_authz.h"
+#include "apiserver/node_graph.h"
 #include "apiserver/rbac.h"
+
+static bool decide(struct apiserver *a, const struct user *u, const struct authz_query *q, char why[NODE_AUTHZ_WHY])
+{
+	const char *node = node_of_user(u);
+	why[0] = 0;
+	return user_in_group(u, "system:masters") || (node && node_authz_allowed(a, node, q, why)) ||
+	       rbac_allowed(a->rbac, u, q);
+}
 
 bool authz_allowed(struct apiserver *a, const struct user *u, const struct authz_query *q)
 {
-	return user_in_group(u, "system:masters") || rbac_allowed(a->rbac, u, q);
+	char why[NODE_AUTHZ_WHY];
+	return decide(a, u, q, why);
 }
 
 /* `User "u" cannot get resource "pods/log" in API group "" in the namespace "x"` */
@@ -22,10 +33,13 @@ static void say_cannot(const struct user *u, const struct authz_query *q, struct
 		buf_adds(out, " at the cluster scope");
 }
 
-int authz_forbidden(const struct user *u, const struct authz_query *q, struct err *err)
+/* more: what else there is to say, or "". */
+static int forbidden(const struct user *u, const struct authz_query *q, const char *more, struct err *err)
 {
 	_cleanup_buf_ struct buf why = BUF_INIT;
 	say_cannot(u, q, &why);
+	if (*more)
+		buf_addf(&why, ": %s", more);
 	if (q->path)
 		return err_status(err, ERR_FORBIDDEN, "forbidden: %s", buf_str(&why));
 	const char *dot = *q->group ? "." : "";
@@ -40,6 +54,11 @@ int authz_forbidden(const struct user *u, const struct authz_query *q, struct er
 	return err->code;
 }
 
+int authz_forbidden(const struct user *u, const struct authz_query *q, struct err *err)
+{
+	return forbidden(u, q, "", err);
+}
+
 static const char *method_verb(const char *method, char ret[16])
 {
 	size_t i = 0;
@@ -47,6 +66,11 @@ static const char *method_verb(const char *method, char ret[16])
 		ret[i] = (char)(method[i] >= 'A' && method[i] <= 'Z' ? method[i] + 32 : method[i]);
 	ret[i] = 0;
 	return ret;
+}
+
+static void field_selector_freep(struct field_selector **s)
+{
+	field_selector_free(*s);
 }
 
 int authz_request(struct request *r)
@@ -62,23 +86,18 @@ int authz_request(struct request *r)
 		q.path = r->route.path;
 		q.verb = method_verb(r->method, lower);
 	}
-	if (authz_allowed(r->server, r->user, &q))
+	_cleanup_(field_selector_freep) struct field_selector *fields = NULL;
+	if ((r->verb == V_LIST || r->verb == V_WATCH) && !str_empty(r->options.field_selector) &&
+	    field_selector_parse(r->options.field_selector, &fields, NULL) == 0) {
+		const char *name = field_selector_requires(fields, "metadata.name");
+		q.fields = fields;
+		if (name && !*q.name) /* one object, asked for as a list */
+			q.name = name;
+	}
+	char why[NODE_AUTHZ_WHY];
+	if (decide(r->server, r->user, &q, why))
 		return REQUEST_NEXT;
-	return authz_forbidden(r->user, &q, &r->err);
-}
-
-int authz_node_restriction(struct request *r, const json_t *tree)
-{
-	static const char prefix[] = "system:node:";
-	if (!str_starts(r->user->name, prefix) || !user_in_group(r->user, "system:nodes") || *r->kind->group)
-		return 0;
-	const char *node = r->user->name + strlen(prefix);
-	if (streq(r->kind->plural, "nodes") && !streq(r->route.name, node))
-		return fail_forbidden(r, "node \"%s\" is not allowed to modify node \"%s\"", node, r->route.name);
-	if (!streq(r->kind->plural, "pods"))
-		return 0;
-	const char *on = json_get_str(json_object_get(tree, "spec"), "nodeName", "");
-	if (streq(on, node))
-		return 0;
-	return fail_forbidden(r, "node \"%s\" can only update or delete pods with spec.nodeName set to itself", node);
+	if (node_of_user(r->user) && node_authz_depends(&q) && !node_graph_wait(r->server->nodes, r))
+		return REQUEST_WAIT;
+	return forbidden(r->user, &q, why, &r->err);
 }

@@ -1,8 +1,6 @@
 /* Who may do what: the decision, and upstream's sentence when it is no.
  *
- * system:masters may do everything. Else the RBAC rules decide (rbac.h). Nodes: instead of upstream's Node authorizer
- * the system:node role is bound to the system:nodes group, and a node's identity may in addition write only the Node
- * and Lease of its own name and pods bound to it (authz_node_restriction, admission-like, in write.c and delete.c).
+ * system:masters may do everything. Nodes may do what their pods need (node_authz.h). Else the RBAC rules decide (rbac.h).
  */
 #ifndef MINI_APISERVER_AUTHZ_H
 #define MINI_APISERVER_AUTHZ_H
@@ -13,6 +11,7 @@ struct authz_query {
 	const char *verb;
 	const char *path; /* non-resource when not NULL */
 	const char *group, *resource, *subresource, *ns, *name;
+	const struct field_selector *fields; /* of a list or watch; may be NULL */
 };
 
 bool authz_allowed(struct apiserver *a, const struct user *u, const struct authz_query *q);
@@ -20,7 +19,5 @@ bool authz_allowed(struct apiserver *a, const struct user *u, const struct authz
 int authz_forbidden(const struct user *u, const struct authz_query *q, struct err *err);
 /* The stage. */
 int authz_request(struct request *r);
-/* A node may change only what is its own. 0 or a Forbidden error. */
-int authz_node_restriction(struct request *r, const json_t *tree);
 
 #endif

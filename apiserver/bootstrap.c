@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "apiserver/hub.h"
+#include "apiserver/node_graph.h"
 #include "apiserver/rbac.h"
 #include "apiserver/request.h"
 #include "apiserver/service_ip.h"
@@ -452,6 +453,8 @@ void server_observe(struct apiserver *a, struct resource *res, const struct hub_
 	const char *rest = resource_key_rest(res, e->key);
 	if (streq(res->kind->plural, "namespaces") && !*res->kind->group)
 		map_del(&a->namespaces, rest);
+	if (streq(res->kind->plural, "pods") && !*res->kind->group)
+		node_graph_observe(a->nodes, res, rest, e->cur, e->rev);
 	if (!streq(res->kind->group, "rbac.authorization.k8s.io"))
 		return;
 	_cleanup_object_ struct object *o = recent_object(a, res, e->cur ? e->cur : e->prev, e->rev);

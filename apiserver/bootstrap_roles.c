@@ -2,8 +2,8 @@
  * kubernetes.io ("Default roles and role bindings") and v1.32's bootstrap policy.
  *
  * One deviation: the controllers run under the controller manager's own identity, so every controller's role is bound to
- * the user system:kube-controller-manager besides the ServiceAccount of its name; and the system:node role is bound to
- * the group system:nodes, since there is no Node authorizer yet (see authz.h). */
+ * the user system:kube-controller-manager besides the ServiceAccount of its name. The role system:node is bound to nobody, as upstream: it is the list of what the
+ * Node authorizer grants (node_authz.h). */
 #include "apiserver/bootstrap.h"
 
 #define READ  "get list watch"
@@ -240,7 +240,7 @@ const struct bootstrap_binding bootstrap_bindings[] = {
 	{"system:public-info-viewer", NULL, "system:public-info-viewer", true,
 	 "Group:system:authenticated Group:system:unauthenticated"},
 	{"system:basic-user", NULL, "system:basic-user", true, "Group:system:authenticated"},
-	{"system:node", NULL, "system:node", true, "Group:system:nodes"},
+	{"system:node", NULL, "system:node", true, ""},
 	{"system:node-proxier", NULL, "system:node-proxier", true, "User:system:kube-proxy"},
 	{"system:kube-scheduler", NULL, "system:kube-scheduler", true, "User:system:kube-scheduler"},
 	{"system:kube-controller-manager", NULL, "system:kube-controller-manager", true,

@@ -1,8 +1,8 @@
 #include "apiserver/delete.h"
 
 #include "apiserver/admission.h"
-#include "apiserver/authz.h"
 #include "apiserver/decode.h"
+#include "apiserver/node_authz.h"
 #include "apiserver/read.h"
 #include "apiserver/service_ip.h"
 #include "apiserver/tag.h"
@@ -122,7 +122,7 @@ int delete_change(struct request *r)
 	if (rc >= 0)
 		rc = admit_namespace_delete(r);
 	if (rc >= 0)
-		rc = authz_node_restriction(r, old);
+		rc = node_restriction(r, NULL, old);
 	if (rc < 0)
 		return rc;
 	int64_t grace_s = grace_of(r, old);

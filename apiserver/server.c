@@ -7,6 +7,7 @@
 #include "apiserver/discovery.h"
 #include "apiserver/http_front.h"
 #include "apiserver/hub.h"
+#include "apiserver/node_graph.h"
 #include "apiserver/nonresource.h"
 #include "apiserver/rbac.h"
 #include "apiserver/request.h"
@@ -72,6 +73,7 @@ int apiserver_new(struct env *env, uv_loop_t *loop, const struct apiserver_confi
 	a->documents = (struct map){.free_value = document_free};
 	a->recent = recent_new();
 	a->rbac = rbac_new();
+	a->nodes = node_graph_new(a);
 	a->authn_cache = authn_cache_new();
 	make_resources(a);
 	stats_init(a);
@@ -86,6 +88,7 @@ static void on_bootstrapped(void *arg, const struct err *err)
 	a->bootstrap = NULL;
 	if (err->code == 0 && !a->closing) {
 		a->started = true;
+		node_graph_start(a->nodes);
 		struct list waiting;
 		list_init(&waiting);
 		struct list *n;
@@ -123,6 +126,7 @@ static void server_free(struct apiserver *a)
 	map_done(&a->namespaces);
 	recent_free(a->recent);
 	rbac_free(a->rbac);
+	node_graph_free(a->nodes);
 	service_ips_free(a->service_ips);
 	authn_cache_free(a->authn_cache);
 	discovery_free(a->discovery);
@@ -146,7 +150,7 @@ static void close_step(struct env_post *p)
 		if (!r->cancelled)
 			request_cancel(r);
 	}
-	if (!list_empty(&a->requests) || a->bootstrap || a->nudging) {
+	if (!list_empty(&a->requests) || a->bootstrap || a->nudging || node_graph_busy(a->nodes)) {
 		env_post(a->env, p);
 		return;
 	}

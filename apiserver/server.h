@@ -14,6 +14,7 @@
 
 struct hub;
 struct rbac;
+struct node_graph;
 struct request;
 struct service_ips;
 struct recent;
@@ -53,6 +54,7 @@ struct apiserver {
 	struct map by_path;    /* "group/version/plural" -> resource */
 	struct map namespaces; /* name -> ns_entry */
 	struct rbac *rbac;
+	struct node_graph *nodes; /* what their pods refer to */
 	struct service_ips *service_ips;
 	struct recent *recent;
 	struct authn_cache *authn_cache;

@@ -1,5 +1,6 @@
 /* serviceaccounts/token: a TokenRequest becomes a signed token, bound to the account and, if asked, to a pod. */
 #include "apiserver/decode.h"
+#include "apiserver/node_authz.h"
 #include "apiserver/read.h"
 #include "apiserver/subresource.h"
 #include "lib/net/pki.h"
@@ -54,19 +55,15 @@ static const json_t *bound_ref(const struct request *r)
 	return json_path(r->body, "spec", "boundObjectRef", NULL);
 }
 
-static bool is_node(const struct request *r)
-{
-	return str_starts(r->user->name, "system:node:") && user_in_group(r->user, "system:nodes");
-}
-
 /* A node gets tokens for the pods it runs, of their own account, and for nothing else. */
 static int check_node(struct request *r, struct object *pod)
 {
-	if (!is_node(r))
+	const char *node = node_of_user(r->user);
+	if (!node)
 		return 0;
 	_cleanup_json_ json_t *tree = object_tree(pod);
 	const json_t *spec = json_object_get(tree, "spec");
-	if (streq(json_get_str(spec, "nodeName", ""), r->user->name + strlen("system:node:")) &&
+	if (streq(json_get_str(spec, "nodeName", ""), node) &&
 	    streq(json_get_str(spec, "serviceAccountName", "default"), r->route.name))
 		return 0;
 	return fail_forbidden(r, "node requested token bound to a pod scheduled on a different node or of another "
@@ -105,7 +102,7 @@ static int token_look(struct request *r)
 {
 	struct token_work *t = r->extra;
 	const json_t *ref = bound_ref(r);
-	if (!ref && is_node(r))
+	if (!ref && node_of_user(r->user))
 		return fail_forbidden(r, "node requested token not bound to a pod");
 	if (!ref || t->pod_looked)
 		return look_named(r);

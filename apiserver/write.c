@@ -1,8 +1,8 @@
 #include "apiserver/write.h"
 
 #include "apiserver/admission.h"
-#include "apiserver/authz.h"
 #include "apiserver/decode.h"
+#include "apiserver/node_authz.h"
 #include "apiserver/rbac.h"
 #include "apiserver/read.h"
 #include "apiserver/service_ip.h"
@@ -151,7 +151,7 @@ static int create_change(struct request *r)
 	if (rc >= 0)
 		rc = rbac_may_grant(r, r->tree);
 	if (rc >= 0)
-		rc = authz_node_restriction(r, r->tree);
+		rc = node_restriction(r, r->tree, NULL);
 	if (rc < 0)
 		return rc;
 	free(r->key);
@@ -370,7 +370,7 @@ int write_update(struct request *r, json_t *tree, bool status_only)
 	if (rc >= 0)
 		rc = rbac_may_grant(r, tree);
 	if (rc >= 0)
-		rc = authz_node_restriction(r, old);
+		rc = node_restriction(r, tree, old);
 	if (rc < 0) {
 		json_decref(tree);
 		return rc;
