@@ -63,7 +63,9 @@ void net_deliver(struct sim_net *net)
 		struct sim_server *s = &net->servers[p.to];
 		if (sim_server_alive(s) && s->peer.receive && !net->cut[p.from][p.to]) {
 			sim_trace_bytes(p.data, p.len);
+			sim_server_current = s;
 			s->peer.receive(s->peer.arg, p.from + 1, p.data, p.len);
+			sim_server_current = NULL;
 		}
 		free(p.data);
 	}

@@ -1,9 +1,11 @@
 #include "tests/sim/server.h"
 
 #include "lib/core/log.h"
+#include "tests/sim/points.h"
 #include "tests/sim/sim.h"
 
 static struct sim_server *servers[SIM_DISKS];
+struct sim_server *sim_server_current;
 
 static void lane_next(struct sim_lane *l)
 {
@@ -51,7 +53,7 @@ static void on_fatal(void *arg, const struct err *err)
 
 void sim_server_init(struct sim_server *s, unsigned id)
 {
-	*s = (struct sim_server){.id = id, .drift_percent = 100};
+	*s = (struct sim_server){.id = id, .drift_percent = 100, .died_at = -1};
 	sim_disk_init(&s->disk, id);
 	snprintf(s->dir, sizeof(s->dir), "/s%u", id);
 	s->config = (struct store_config){.dir = s->dir, .disk = &s->disk.disk, .on_fatal = on_fatal, .fatal_arg = s};
@@ -78,9 +80,12 @@ static void free_env(struct sim_server *s)
 int sim_server_start(struct sim_server *s, struct err *err)
 {
 	s->life++;
-	s->fatal = false;
+	s->fatal = s->point_failed = false;
+	s->died_at = -1;
 	new_env(s);
+	sim_server_current = s;
 	int rc = store_open(s->env, &s->config, &s->store, err);
+	sim_server_current = NULL;
 	sim_trace("server %u start %d%s", s->id, rc, s->disk.dead ? ", died in it" : "");
 	if (rc) {
 		s->store = NULL;
@@ -103,15 +108,18 @@ static void close_store(struct sim_server *s)
 	bool closed = false;
 	if (!s->store)
 		return;
+	sim_server_current = s;
 	s->store->engine->close(s->store, set_true, &closed);
 	if (!env_sim_run_until(s->env, is_true, &closed, 120000000))
 		sim_violation("server %u does not close", s->id);
+	sim_server_current = NULL;
 	s->store = NULL;
 	free_env(s);
 }
 
 void sim_server_crash(struct sim_server *s, bool power)
 {
+	points_died(s, power);
 	sim_trace("server %u crash%s", s->id, power ? ", power lost" : "");
 	s->crashes++;
 	s->disk.dead = true;
@@ -130,8 +138,10 @@ void sim_server_close(struct sim_server *s)
 
 void sim_server_run(struct sim_server *s, uint64_t us)
 {
+	sim_server_current = s;
 	if (s->store)
 		env_sim_run_for(s->env, us * s->drift_percent / 100);
+	sim_server_current = NULL;
 }
 
 void sim_server_done(struct sim_server *s)

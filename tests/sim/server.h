@@ -26,6 +26,10 @@ struct sim_server {
 	unsigned life;          /* counts starts: what belongs to an earlier one is of no account */
 	unsigned drift_percent; /* its clock's speed, 100: true */
 	bool fatal;             /* it has stopped by itself in this life */
+	int point;              /* the failpoint it is to meet its end at, or an error */
+	uint64_t point_in;      /* the how-manieth time from now; 0: not armed */
+	int died_at;            /* the failpoint of this crash; -1: another reason */
+	bool point_failed;      /* a failpoint gave an error in this life */
 	uint64_t restart_at;
 	unsigned crashes, fatals;
 };
@@ -38,6 +42,8 @@ int sim_server_start(struct sim_server *s, struct err *err);
 void sim_server_crash(struct sim_server *s, bool power);
 void sim_server_close(struct sim_server *s); /* orderly */
 void sim_server_run(struct sim_server *s, uint64_t us);
+/* Whose code runs just now; NULL: nobody's. */
+extern struct sim_server *sim_server_current;
 /* Up, and nothing has happened that its users would not live to see. */
 static inline bool sim_server_alive(const struct sim_server *s)
 {

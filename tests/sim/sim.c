@@ -4,12 +4,11 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
-#include <sys/wait.h>
 
-#include "lib/core/log.h"
 #include "tests/sim/clients.h"
 #include "tests/sim/ledger.h"
 #include "tests/sim/net.h"
+#include "tests/sim/points.h"
 
 struct sim sim;
 
@@ -51,6 +50,7 @@ struct plan {
 	uint64_t length_us;
 	uint64_t p_crash;    /* per million and millisecond, per server */
 	uint64_t p_io_crash; /* a crash is armed for one of the next I/O points */
+	uint64_t p_point;    /* ... or a crash or error for one of the next failpoints */
 	uint64_t power;      /* per million: a crash loses power, not only the process */
 	uint64_t p_full, p_jump, p_close, p_flip;
 	uint64_t p_sync_error, p_write_error, p_read_error;
@@ -79,6 +79,7 @@ static void make_plan(struct plan *p)
 		.p_partition = sometimes(600000, 100, 3000),
 		.p_heal = rand_between(&sim.rand, 300, 5000),
 		.p_loss = sometimes(600000, 1000, 300000),
+		.p_point = sim.point >= 0 ? 20000 : sometimes(700000, 500, 5000),
 		.p_double = sometimes(500000, 1000, 200000),
 		.delay_us = 100ull << rand_below(&sim.rand, 9),
 	};
@@ -106,8 +107,10 @@ static void set_faults(struct sim_server *s, const struct plan *p)
 	s->disk.p_sync_error = p ? p->p_sync_error : 0;
 	s->disk.p_write_error = p ? p->p_write_error : 0;
 	s->disk.p_read_error = p ? p->p_read_error : 0;
-	if (!p)
+	if (!p) {
 		s->disk.capacity = 0;
+		s->point_in = 0;
+	}
 }
 
 /* Damage must be told, never be taken for the end of the log; then it is undone (restored from elsewhere). */
@@ -140,12 +143,17 @@ static void start(struct sim_server *s, const struct plan *p)
 	/* a start is a time to crash in, too */
 	if (p && rand_chance(&sim.rand, p->p_io_crash * 100))
 		s->disk.crash_in = rand_between(&sim.rand, 1, 40);
+	if (p && rand_chance(&sim.rand, p->p_point * 40))
+		points_arm(s);
 	int rc = sim_server_start(s, &err);
-	bool faults = s->disk.p_read_error || s->disk.p_write_error || s->disk.p_sync_error || s->disk.capacity;
+	bool faults = s->disk.p_read_error || s->disk.p_write_error || s->disk.p_sync_error || s->disk.capacity ||
+		      s->point_failed;
 	if (rc && !s->disk.dead && !faults)
 		sim_violation("server %u does not start: %s", s->id, err.message);
 	if (rc) {
-		sim_disk_restart(&s->disk, p && rand_chance(&sim.rand, p->power));
+		bool power = p && rand_chance(&sim.rand, p->power);
+		points_died(s, power);
+		sim_disk_restart(&s->disk, power);
 		s->restart_at = sim.now_us + rand_below(&sim.rand, 100000);
 		set_faults(s, NULL); /* or it never comes back */
 		return;
@@ -159,6 +167,8 @@ static void disturb(struct sim_server *s, const struct plan *p)
 		s->disk.dead = true;
 	if (!s->disk.crash_in && rand_chance(&sim.rand, p->p_io_crash))
 		s->disk.crash_in = rand_between(&sim.rand, 1, 200);
+	if (rand_chance(&sim.rand, p->p_point))
+		points_arm(s);
 	if (rand_chance(&sim.rand, p->p_full))
 		s->disk.capacity = s->disk.capacity ? 0 : s->disk.used + rand_below(&sim.rand, 100000);
 	if (s->store && rand_chance(&sim.rand, p->p_jump)) {
@@ -282,7 +292,7 @@ static void report(const struct sim_users *u, const struct ledger_stats *st)
 		net.lost, st->undecided);
 }
 
-static void live(void)
+void sim_live(void)
 {
 	struct sim_users users;
 	struct plan plan;
@@ -317,89 +327,4 @@ static void live(void)
 		sim_violation("nothing was written");
 	for (size_t i = 0; i < n_servers; i++)
 		sim_server_done(&servers[i]);
-}
-
-static void run_seed(uint64_t seed)
-{
-	sim.seed = seed;
-	sim.rand.x = seed * 3 + 1;
-	sim.disk.x = seed * 3 + 2;
-	sim.salts.x = seed * 3 + 3;
-	sim.hash = 0xcbf29ce484222325ull;
-	sim.now_us = 1000000;
-	if (!sim.verbose) {
-		fflush(stderr);
-		if (!freopen("/dev/null", "w", stderr))
-			abort();
-	}
-	sim_vfs_register();
-	live();
-	printf("seed %" PRIu64 " hash %016" PRIx64 " ok\n", sim.seed, sim.hash);
-}
-
-/* A process for each seed: the same from its first byte, whatever ran before it. */
-static int run_many(uint64_t from, uint64_t n, unsigned jobs, bool until_found)
-{
-	unsigned running = 0, failed = 0;
-	pid_t pids[64];
-	uint64_t seeds[64];
-	for (uint64_t i = 0; i < n || running;) {
-		if (i < n && running < jobs) {
-			fflush(stdout);
-			pid_t pid = fork();
-			if (pid == 0) {
-				run_seed(from + i);
-				fflush(stdout);
-				_exit(0);
-			}
-			if (pid < 0)
-				return 1;
-			pids[running] = pid;
-			seeds[running++] = from + i++;
-			continue;
-		}
-		int status;
-		pid_t pid = wait(&status);
-		if (pid < 0)
-			break;
-		unsigned k = 0;
-		while (k + 1 < running && pids[k] != pid)
-			k++;
-		if (WIFSIGNALED(status))
-			printf("seed %" PRIu64 " VIOLATION: ended by signal %d\n", seeds[k], WTERMSIG(status));
-		running--;
-		pids[k] = pids[running];
-		seeds[k] = seeds[running];
-		failed += status != 0;
-		if (failed && until_found)
-			n = MIN(n, i);
-	}
-	printf("%" PRIu64 " seeds from %" PRIu64 ", %u failed\n", n, from, failed);
-	return failed ? 1 : 0;
-}
-
-int main(int argc, char **argv)
-{
-	uint64_t seed = 1, from = 1, runs = 0, jobs = 2;
-	bool until_found = false;
-	for (int i = 1; i < argc; i++) {
-		uint64_t *to = streq(argv[i], "--seed")   ? &seed
-			       : streq(argv[i], "--from") ? &from
-			       : streq(argv[i], "--runs") ? &runs
-			       : streq(argv[i], "--jobs") ? &jobs
-							  : NULL;
-		if (streq(argv[i], "--verbose")) {
-			sim.verbose = true;
-		} else if (streq(argv[i], "--until-found")) {
-			until_found = true;
-		} else if (!to || i + 1 == argc || parse_u64(argv[++i], to)) {
-			fprintf(stderr,
-				"usage: sim [--seed N | --runs N [--from N] [--jobs N] [--until-found]] [--verbose]\n");
-			return 2;
-		}
-	}
-	if (runs)
-		return run_many(from, runs, jobs ? (unsigned)MIN(jobs, (uint64_t)64) : 1, until_found);
-	run_seed(seed);
-	return 0;
 }

@@ -36,8 +36,11 @@ struct sim {
 	uint64_t hash;         /* of everything that happened, in order */
 	uint64_t events;
 	bool verbose;
+	int point; /* the failpoint that is looked at in this run; -1: any */
 };
 extern struct sim sim;
+
+void sim_live(void); /* the whole life of the seed */
 
 /* Something happened: it goes into the hash (and to stderr when verbose). */
 void sim_trace(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
