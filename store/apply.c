@@ -1,5 +1,5 @@
 /* Applying commands: the same on every member at the same index, so nothing here may look at anything but the
- * revisions and leases. */
+ * revisions, leases and rows of members. */
 #include <errno.h>
 
 #include "store/engine.h"
@@ -194,21 +194,52 @@ static void apply_compact(struct engine *e, uint64_t rev, struct call *call)
 		call__answer_number(call, rev);
 }
 
-static void apply_renew(struct engine *e, uint64_t id, struct call *call)
+static void apply_renew(struct engine *e, uint64_t id, uint64_t index, struct call *call)
 {
 	struct lease *l = lease__get(e, id);
 	_cleanup_err_ struct err gone = ERR_INIT;
 	if (!l)
 		err_set(&gone, -ENOENT, "the requested lease was not found");
 	else
-		lease__renew(e, l);
+		lease__renew(e, l, index);
 	if (call && l)
 		call__answer_number(call, l->ttl_s);
 	else if (call)
 		call__answer_error(call, &gone);
 }
 
-int apply__cmd(struct engine *e, const struct store_cmd *cmd, uint64_t index, struct call *call, struct err *err)
+static void apply_grant(struct engine *e, uint64_t ttl_s, uint64_t index, struct call *call)
+{
+	struct store_state_lease l = {.id = index, .ttl_s = ttl_s}; /* an id nobody else can have */
+	lease__add(e, &l);
+	writer__lease_changed(e, &l);
+	if (call)
+		call__answer_number(call, index);
+}
+
+static void ended(struct engine *e, uint64_t id)
+{
+	writer__lease_changed(e, &(struct store_state_lease){.id = id});
+	end_revision(e);
+}
+
+static void apply_revoke(struct engine *e, uint64_t id, struct call *call)
+{
+	if (!lease__get(e, id)) {
+		_cleanup_err_ struct err gone = ERR_INIT;
+		err_set(&gone, -ENOENT, "the requested lease was not found");
+		if (call)
+			call__answer_error(call, &gone);
+		return;
+	}
+	lease__revoke(e, id);
+	ended(e, id);
+	if (call)
+		call__answer_number(call, e->mvcc.rev);
+}
+
+int apply__cmd(struct engine *e, const struct store_cmd *cmd, const struct raft_entry *entry, struct call *call,
+	       struct err *err)
 {
 	switch (cmd->kind) {
 	case CMD_TXN:
@@ -217,28 +248,26 @@ int apply__cmd(struct engine *e, const struct store_cmd *cmd, uint64_t index, st
 	case CMD_COMPACT:
 		apply_compact(e, cmd->number, call);
 		return 0;
-	case CMD_LEASE_GRANT: /* the index is an id nobody else can have */
-		lease__add(e, index, cmd->number);
-		writer__lease_changed(e, index, cmd->number);
-		if (call)
-			call__answer_number(call, index);
+	case CMD_LEASE_GRANT:
+		apply_grant(e, cmd->number, entry->index, call);
 		return 0;
 	case CMD_LEASE_REVOKE:
-		if (!lease__get(e, cmd->number)) {
-			_cleanup_err_ struct err gone = ERR_INIT;
-			err_set(&gone, -ENOENT, "the requested lease was not found");
-			if (call)
-				call__answer_error(call, &gone);
-			return 0;
-		}
-		lease__revoke(e, cmd->number);
-		writer__lease_changed(e, cmd->number, 0);
-		end_revision(e);
-		if (call)
-			call__answer_number(call, e->mvcc.rev);
+		apply_revoke(e, cmd->number, call);
 		return 0;
 	case CMD_LEASE_RENEW:
-		apply_renew(e, cmd->number, call);
+		apply_renew(e, cmd->number, entry->index, call);
+		return 0;
+	case CMD_LEASE_EXPIRE:
+		if (lease__expire(e, cmd, entry->term))
+			ended(e, cmd->number);
+		if (call)
+			call__answer_number(call, 0);
+		return 0;
+	case CMD_MEMBER_SET:
+	case CMD_MEMBER_WISH:
+	case CMD_MOVE_LEADER:
+	case CMD_ROSTER:
+		roster__apply(e, cmd, entry->term, call);
 		return 0;
 	}
 	return err_set(err, -EPROTO, "a log entry is of no known kind");

@@ -50,6 +50,9 @@ void call__answer_error(struct call *c, const struct err *err)
 	case CALL_STATUS:
 		c->cb.status(c->arg, err, NULL);
 		break;
+	case CALL_MEMBERS:
+		c->cb.members(c->arg, err, NULL);
+		break;
 	}
 	call__free(c);
 }
@@ -85,11 +88,32 @@ int call__admit(struct engine *e, size_t bytes, struct err *err)
 	return 0;
 }
 
+/* A witness has no data to answer from. */
+static int check_role(const struct engine *e, const struct call *c, struct err *err)
+{
+	if (!e->witness || c->own || c->kind == CALL_MEMBERS)
+		return 0;
+	err_status(err, ERR_SERVICE_UNAVAILABLE,
+		   "this member is a witness: it votes, but keeps no data. Ask another one");
+	return err->code;
+}
+
+void call__submit_read(struct engine *e, struct call *c)
+{
+	_cleanup_err_ struct err err = ERR_INIT;
+	if (check_role(e, c, &err) || call__admit(e, 0, &err)) {
+		call__refuse(e, c, &err);
+		return;
+	}
+	list_push(&e->reads, &c->node);
+	env_post(e->env, &e->pump);
+}
+
 void call__submit(struct engine *e, struct call *c)
 {
 	_cleanup_err_ struct err err = ERR_INIT;
 	size_t bytes = c->cmd.bytes.len + sizeof(*c);
-	if (call__admit(e, bytes, &err)) {
+	if (check_role(e, c, &err) || call__admit(e, bytes, &err)) {
 		call__refuse(e, c, &err);
 		return;
 	}

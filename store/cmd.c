@@ -156,6 +156,75 @@ static void decode_txn(struct reader *r, struct store_txn_req *t, const struct s
 	t->else_ops = decode_ops(r, shared ? shared->else_ops : NULL, &t->n_else);
 }
 
+static void put_member(struct buf *b, const struct store_member *m)
+{
+	put_number(b, m->id);
+	put_string(b, m->name);
+	put_string(b, m->peer);
+	put_string(b, m->api);
+	buf_addc(b, (char)m->wish);
+}
+
+static void get_text(struct reader *r, char *to, size_t size)
+{
+	const char *s = get_string(r);
+	if (!s || strlen(s) >= size)
+		r->bad = true;
+	else
+		memcpy(to, s, strlen(s) + 1);
+}
+
+static void get_member(struct reader *r, struct store_member *m)
+{
+	m->id = get_number(r);
+	get_text(r, m->name, sizeof(m->name));
+	get_text(r, m->peer, sizeof(m->peer));
+	get_text(r, m->api, sizeof(m->api));
+	m->wish = (enum store_role)get_enum(r, STORE_ROLE_WITNESS);
+	if (!m->id || m->id > INT64_MAX)
+		r->bad = true;
+}
+
+static void decode_members(struct reader *r, struct store_cmd *c)
+{
+	uint64_t n = c->kind == CMD_MEMBER_SET ? 1 : get_number(r);
+	if (n > STORE_MEMBERS_MAX)
+		r->bad = true;
+	c->n_members = r->bad ? 0 : (size_t)n;
+	c->members = NEW_N(struct store_member, c->n_members + 1);
+	for (size_t i = 0; i < c->n_members; i++)
+		get_member(r, &c->members[i]);
+}
+
+static void decode_numbers(struct reader *r, struct store_cmd *c)
+{
+	switch (c->kind) {
+	case CMD_MEMBER_SET:
+		decode_members(r, c);
+		break;
+	case CMD_ROSTER:
+		decode_members(r, c);
+		return;
+	case CMD_LEASE_EXPIRE:
+		c->term = get_number(r);
+		c->renewed = get_number(r);
+		break;
+	case CMD_MEMBER_WISH:
+		c->wish = (enum store_role)get_enum(r, STORE_ROLE_WITNESS);
+		break;
+	case CMD_COMPACT:
+	case CMD_LEASE_GRANT:
+	case CMD_LEASE_REVOKE:
+	case CMD_LEASE_RENEW:
+	case CMD_MOVE_LEADER:
+		break;
+	default:
+		r->bad = true;
+		return;
+	}
+	c->number = get_number(r);
+}
+
 /* The views are always made from the bytes, so that what is applied here is what every other member decodes. */
 static int decode(struct store_cmd *c, const struct store_txn_req *shared, struct err *err)
 {
@@ -167,11 +236,8 @@ static int decode(struct store_cmd *c, const struct store_txn_req *shared, struc
 	c->kind = (enum store_cmd_kind)get_number(&r);
 	if (c->kind == CMD_TXN)
 		decode_txn(&r, &c->txn, shared);
-	else if (c->kind == CMD_COMPACT || c->kind == CMD_LEASE_GRANT || c->kind == CMD_LEASE_REVOKE ||
-		 c->kind == CMD_LEASE_RENEW)
-		c->number = get_number(&r);
 	else
-		r.bad = true;
+		decode_numbers(&r, c);
 	if (r.bad || r.p != r.end)
 		return err_set(err, -EPROTO, "a log entry is not a command");
 	return 0;
@@ -180,7 +246,7 @@ static int decode(struct store_cmd *c, const struct store_txn_req *shared, struc
 static void begin(struct store_cmd *c, enum store_cmd_kind kind)
 {
 	*c = (struct store_cmd){.kind = kind};
-	put_number(&c->bytes, STORE_CMD_FORMAT);
+	put_number(&c->bytes, kind > CMD_LEASE_RENEW ? 2 : 1);
 	put_number(&c->bytes, (uint64_t)kind);
 }
 
@@ -262,6 +328,63 @@ void store_cmd_number(struct store_cmd *ret, enum store_cmd_kind kind, uint64_t 
 	ret->number = number;
 }
 
+void store_cmd_expire(struct store_cmd *ret, uint64_t lease, uint64_t term, uint64_t renewed)
+{
+	begin(ret, CMD_LEASE_EXPIRE);
+	put_number(&ret->bytes, term);
+	put_number(&ret->bytes, renewed);
+	put_number(&ret->bytes, lease);
+	ret->number = lease;
+	ret->term = term;
+	ret->renewed = renewed;
+}
+
+/* They stand in tables, logs and URLs: printable, and without spaces. */
+static bool text_ok(const char *s, size_t size)
+{
+	size_t n = strnlen(s, size);
+	for (size_t i = 0; i < n; i++)
+		if (s[i] <= ' ' || s[i] > '~')
+			return false;
+	return n < size;
+}
+
+int store_cmd_member_set(struct store_cmd *ret, const struct store_member *m, uint64_t replaces, struct err *err)
+{
+	if (!m->id || m->id > INT64_MAX)
+		return err_set(err, -EINVAL, "a member has no such id");
+	if (!text_ok(m->name, sizeof(m->name)))
+		return err_set(err, -EINVAL, "the name of a member is not one of at most %u letters, digits and signs",
+			       STORE_MEMBER_NAME_MAX);
+	if (!text_ok(m->peer, sizeof(m->peer)) || !text_ok(m->api, sizeof(m->api)))
+		return err_set(err, -EINVAL, "an address of member %s is none", m->name);
+	begin(ret, CMD_MEMBER_SET);
+	put_member(&ret->bytes, m);
+	put_number(&ret->bytes, replaces);
+	ret->members = NEW(struct store_member);
+	*ret->members = *m;
+	ret->n_members = 1;
+	ret->number = replaces;
+	return 0;
+}
+
+void store_cmd_member_wish(struct store_cmd *ret, uint64_t id, enum store_role wish)
+{
+	begin(ret, CMD_MEMBER_WISH);
+	buf_addc(&ret->bytes, (char)wish);
+	put_number(&ret->bytes, id);
+	ret->number = id;
+	ret->wish = wish;
+}
+
+void store_cmd_roster(struct store_cmd *ret, const struct store_member *members, size_t n)
+{
+	begin(ret, CMD_ROSTER);
+	put_number(&ret->bytes, n);
+	for (size_t i = 0; i < n; i++)
+		put_member(&ret->bytes, &members[i]);
+}
+
 int store_cmd_decode(struct store_cmd *ret, const void *data, size_t len, struct err *err)
 {
 	struct store_cmd c = {0};
@@ -289,6 +412,7 @@ void store_cmd_done(struct store_cmd *c)
 	free((void *)c->txn.compares);
 	ops_free(c->txn.then_ops, c->txn.n_then);
 	ops_free(c->txn.else_ops, c->txn.n_else);
+	free(c->members);
 	buf_done(&c->bytes);
 	*c = (struct store_cmd){0};
 }

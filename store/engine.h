@@ -24,7 +24,7 @@
 #define ENGINE_STATE_LAG_MAX (128u << 20) /* what memory may hold and the state not */
 #define ENGINE_CHECKPOINT    (8u << 20)
 
-enum call_kind { CALL_TXN, CALL_READ_TXN, CALL_RANGE, CALL_NUMBER, CALL_KEEPALIVE, CALL_STATUS };
+enum call_kind { CALL_TXN, CALL_READ_TXN, CALL_RANGE, CALL_NUMBER, CALL_KEEPALIVE, CALL_STATUS, CALL_MEMBERS };
 
 /* One call of the engine's user, from its arrival to its answer. In exactly one list (or in a history read's hands). */
 struct call {
@@ -35,11 +35,13 @@ struct call {
 		store_range_cb range;
 		store_rev_cb number;
 		store_status_cb status;
+		store_members_cb members;
 	} cb;
 	void *arg;
 	struct err *err;      /* the answer is this error */
 	struct store_cmd cmd; /* TXN, READ_TXN, NUMBER, KEEPALIVE */
 	bool lazy;
+	bool own; /* the engine's own: a witness sends it too */
 	size_t bytes;
 	uint64_t index, term; /* proposed as */
 	uint64_t since_us;
@@ -51,8 +53,9 @@ struct call {
 
 struct lease {
 	uint64_t id, ttl_s, deadline_us;
-	bool expiring;   /* its revocation is proposed */
-	struct map keys; /* attached; values unused */
+	uint64_t renewed; /* the entry that renewed it last */
+	bool expiring;    /* its end is proposed */
+	struct map keys;  /* attached; values unused */
 };
 
 struct store_watch {
@@ -105,13 +108,30 @@ struct engine {
 	struct env_post pump;
 	struct env_timer tick, lazy_timer, retry, compact_timer;
 
-	const struct raft_member *members; /* NULL: alone */
-	size_t n_members;
 	struct store_peer *peer;
 	uint64_t next_forward_id;
 	struct raft_membership membership; /* as of applied: goes into the state with it */
 	bool has_membership;
-	uint64_t level; /* the cluster's format level */
+	uint64_t conf_index;             /* the entry it came with, or where the state stood at the start */
+	uint64_t level;                  /* the cluster's format level */
+	bool fresh;                      /* the directory was new */
+	bool witness;                    /* this member: it applies no normal entries */
+	struct store_state_member *rows; /* by id; removed ones too */
+	size_t n_rows, cap_rows;
+	struct raft_membership told; /* to the transport */
+	bool members_due;            /* it is to be told again */
+	bool wishes_due;             /* the configuration may not be what is wished */
+	struct {
+		uint64_t id, at_us;
+	} heard[2 * RAFT_MEMBERS_MAX]; /* when each member was heard of last */
+	size_t n_heard;
+	bool move_due; /* the leadership is to go, to move_to or (0) to the furthest */
+	uint64_t move_to, hand_over_us;
+	unsigned hand_overs;
+	unsigned alone_ticks;                    /* since it is alone */
+	char *name, *peer_address, *api_address; /* of this member, as configured; may be NULL */
+	struct env_timer announce;
+	bool announcing;
 
 	struct raft *raft;
 	struct raft_ready rd;
@@ -169,6 +189,7 @@ static inline struct engine *engine_of(struct store *s)
 }
 
 /* store.c */
+bool store__is_ours(const struct store *s);
 void store__fill_status(struct engine *e, struct store_status *ret);
 void store__maybe_closed(struct engine *e);
 
@@ -179,16 +200,22 @@ void call__answer_error(struct call *c, const struct err *err);             /* n
 void call__answer_txn(struct call *c, const struct store_txn_resp *resp);
 void call__answer_number(struct call *c, uint64_t value);
 void call__free(struct call *c);
-void call__submit(struct engine *e, struct call *c); /* to be proposed */
+void call__submit(struct engine *e, struct call *c);      /* to be proposed */
+void call__submit_read(struct engine *e, struct call *c); /* to be served here */
 int call__admit(struct engine *e, size_t bytes, struct err *err);
 
-/* replica.c */
-int replica__open(struct engine *e, const char *dir, struct err *err);
+/* opening.c */
+int replica__open(struct engine *e, const char *dir, const struct store_config *config, struct err *err);
 void replica__close(struct engine *e);
+
+/* replica.c */
+void replica__start(struct engine *e); /* all is open */
+void replica__stop(struct engine *e);  /* no timer fires any more */
 void replica__pump(struct engine *e);
 void replica__fatal(struct engine *e, const struct err *err);
 void replica__cancel(struct engine *e, const struct err *err); /* answers whatever waits with this */
 bool replica__leads(const struct engine *e);
+bool replica__alone(const struct engine *e); /* the only member, of whatever role */
 
 /* members.c */
 void members__open(struct engine *e);
@@ -199,9 +226,35 @@ void members__forward(struct engine *e);
 void members__fates(struct engine *e);
 void members__passed(struct engine *e, uint64_t index, uint64_t term); /* this entry is about to be applied */
 void members__tick(struct engine *e);
+bool members__stuck(const struct engine *e); /* the log waits for room: nothing can be promised */
+void members__tell(struct engine *e);        /* the transport, if something has changed */
+
+/* roster.c */
+const struct raft_member *roster__in(const struct raft_membership *m, uint64_t id); /* NULL: it is not */
+enum store_role roster__role(const struct raft_membership *m, uint64_t id);
+struct store_state_member *roster__find(const struct engine *e, uint64_t id);
+void roster__load(struct engine *e, const struct store_state_member *row);
+void roster__complete(struct engine *e); /* a row for each of the membership */
+void roster__apply(struct engine *e, const struct store_cmd *cmd, uint64_t term, struct call *call);
+void roster__conf(struct engine *e, const struct raft_membership *m); /* that is the membership now */
+bool roster__is_out(const struct engine *e);                          /* this member was removed */
+int roster__removed_err(const struct engine *e, struct err *err);
+struct store_member *roster__list(const struct engine *e, size_t *ret_n); /* caller frees */
+
+/* wishes.c */
+void wishes__heard(struct engine *e, uint64_t id);
+bool wishes__active(const struct engine *e, uint64_t id); /* heard of just now */
+void wishes__pursue(struct engine *e);                    /* a step, if one can be made */
+
+/* cluster.c */
+int cluster__open(struct engine *e, const struct store_config *config, struct err *err);
+void cluster__close(struct engine *e);
+uint64_t cluster__new_id(struct env *env);
+void cluster__answer_members(struct engine *e, struct call *c);
 
 /* apply.c */
-int apply__cmd(struct engine *e, const struct store_cmd *cmd, uint64_t index, struct call *call, struct err *err);
+int apply__cmd(struct engine *e, const struct store_cmd *cmd, const struct raft_entry *entry, struct call *call,
+	       struct err *err);
 /* Evaluate a transaction that writes nothing. */
 void apply__read_txn(struct engine *e, struct call *call);
 
@@ -223,16 +276,18 @@ void watch__sweep(struct engine *e);
 
 /* lease.c */
 struct lease *lease__get(struct engine *e, uint64_t id);
-void lease__add(struct engine *e, uint64_t id, uint64_t ttl_s); /* deadline from now */
-void lease__attach(struct engine *e, const struct mvcc_rev *v); /* after each change of a key */
-void lease__revoke(struct engine *e, uint64_t id);              /* deletes its keys, in the open revision */
-void lease__renew(struct engine *e, struct lease *l);
+void lease__add(struct engine *e, const struct store_state_lease *l); /* deadline from now */
+void lease__attach(struct engine *e, const struct mvcc_rev *v);       /* after each change of a key */
+void lease__revoke(struct engine *e, uint64_t id);                    /* deletes its keys, in the open revision */
+void lease__renew(struct engine *e, struct lease *l, uint64_t index);
+/* Its leader's clock says so: it ends if it is still as that one saw it. True if it did. */
+bool lease__expire(struct engine *e, const struct store_cmd *cmd, uint64_t term);
 void lease__leading(struct engine *e); /* a new leader gives everyone the whole time */
 void lease__free_all(struct engine *e);
 
 /* writer.c */
 void writer__changed(struct engine *e, size_t bytes);
-void writer__lease_changed(struct engine *e, uint64_t id, uint64_t ttl_s);
+void writer__lease_changed(struct engine *e, const struct store_state_lease *l);
 void writer__member_changed(struct engine *e, const struct store_state_member *m); /* its row is this now */
 void writer__flush(struct engine *e); /* hand over now, if nothing is under way */
 bool writer__idle(const struct engine *e);

@@ -1,5 +1,7 @@
-/* Leases: granted and revoked through the log; only their deadlines are local to the leader. One that expires is
- * revoked by a log entry too, which a deposed leader can't commit. */
+/* Leases: granted, renewed and revoked through the log; only their deadlines are local to the leader. One that expires is
+ * ended by a log entry too. That entry says in which term it was decided and which renewal had been seen: it does nothing
+ * if another leader took it in, or if the lease was renewed before it. A member that is alone renews without the log. */
+#include <errno.h>
 #include <inttypes.h>
 
 #include "store/engine.h"
@@ -24,6 +26,27 @@ static void lease_free(struct lease *l)
 	free(l);
 }
 
+/* Not into the log: it is to be asked for again. With a fate unknown it may still come. */
+static void not_ended(void *arg, const struct err *err, _unused_ uint64_t value)
+{
+	struct engine *e = arg;
+	if (!err || err->code == -ECANCELED || e->closing)
+		return;
+	MAP_EACH (&e->leases, it)
+		((struct lease *)it->value)->expiring = false;
+}
+
+static void end(struct engine *e, struct lease *l)
+{
+	struct raft_status rs;
+	raft_get_status(e->raft, &rs);
+	l->expiring = true;
+	struct call *c = call__new(e, CALL_NUMBER, e);
+	c->cb.number = not_ended;
+	store_cmd_expire(&c->cmd, l->id, rs.term, l->renewed);
+	call__submit(e, c);
+}
+
 static void tick(struct env_timer *t)
 {
 	struct engine *e = CONTAINER_OF(t, struct engine, lease_timer);
@@ -35,30 +58,31 @@ static void tick(struct env_timer *t)
 		return;
 	MAP_EACH (&e->leases, it) {
 		struct lease *l = it->value;
-		if (l->expiring || l->deadline_us > now)
-			continue;
-		l->expiring = true;
-		struct call *c = call__new(e, CALL_NUMBER, e);
-		c->cb.number = NULL; /* nobody waits */
-		store_cmd_number(&c->cmd, CMD_LEASE_REVOKE, l->id);
-		call__submit(e, c);
+		if (!l->expiring && l->deadline_us <= now)
+			end(e, l);
 	}
 }
 
-void lease__add(struct engine *e, uint64_t id, uint64_t ttl_s)
+void lease__add(struct engine *e, const struct store_state_lease *from)
 {
 	struct lease *l = NEW(struct lease);
-	*l = (struct lease){.id = id, .ttl_s = ttl_s, .deadline_us = env_now_us(e->env) + ttl_s * 1000000};
+	*l = (struct lease){.id = from->id,
+			    .ttl_s = from->ttl_s,
+			    .renewed = from->renewed,
+			    .deadline_us = env_now_us(e->env) + from->ttl_s * 1000000};
 	char name[17];
-	lease_name(id, name);
+	lease_name(l->id, name);
 	map_set(&e->leases, name, l);
 	e->lease_timer.fn = tick;
 	if (!env_timer_active(&e->lease_timer))
 		env_timer_start(e->env, &e->lease_timer, LEASE_CHECK_US);
 }
 
-void lease__renew(struct engine *e, struct lease *l)
+void lease__renew(struct engine *e, struct lease *l, uint64_t index)
 {
+	l->renewed = index;
+	l->expiring = false;
+	writer__lease_changed(e, &(struct store_state_lease){.id = l->id, .ttl_s = l->ttl_s, .renewed = l->renewed});
 	if (!BUG(BUG_DEPOSED_LEASES) || replica__leads(e))
 		l->deadline_us = env_now_us(e->env) + l->ttl_s * 1000000;
 }
@@ -85,6 +109,19 @@ void lease__revoke(struct engine *e, uint64_t id)
 		mvcc_delete(&e->mvcc, keys[i]->key);
 	free(keys);
 	lease_free(l);
+}
+
+bool lease__expire(struct engine *e, const struct store_cmd *cmd, uint64_t term)
+{
+	struct lease *l = lease__get(e, cmd->number);
+	if (!l)
+		return false;
+	if (l->renewed == cmd->renewed && term == cmd->term) {
+		lease__revoke(e, cmd->number);
+		return true;
+	}
+	l->expiring = false;
+	return false;
 }
 
 void lease__leading(struct engine *e)

@@ -4,6 +4,7 @@
  *                        -> no answer in time: unknown
  */
 #include <errno.h>
+#include <inttypes.h>
 
 #include "store/engine.h"
 
@@ -35,26 +36,83 @@ static void receive(void *arg, uint64_t from, const void *data, size_t len)
 	struct engine *e = arg;
 	struct store_peer_msg m;
 	MAGIC_CHECK(e, ENGINE_MAGIC);
-	if (e->failed || e->closing || store_peer_decode(data, len, &m))
+	if (e->failed || e->closing || members__stuck(e) || store_peer_decode(data, len, &m))
 		return; /* a message may always be lost */
-	if (m.msg.from == from && raft_step(e->raft, &m.msg) == 0)
+	int rc = m.msg.from == from ? raft_step(e->raft, &m.msg) : -EINVAL;
+	if (rc == 0) {
+		wishes__heard(e, from);
 		env_post(e->env, &e->pump);
+	}
 	store_peer_msg_done(&m);
+	_cleanup_err_ struct err err = ERR_INIT;
+	if (rc == -EPROTONOSUPPORT) {
+		err_set(&err, rc,
+			"member %016" PRIx64
+			" sent a configuration of a version this program does not know: use the newer program",
+			from);
+		replica__fatal(e, &err);
+	}
+}
+
+static void unreachable(void *arg, uint64_t to)
+{
+	struct engine *e = arg;
+	MAGIC_CHECK(e, ENGINE_MAGIC);
+	raft_report_unreachable(e->raft, to);
+}
+
+bool members__stuck(const struct engine *e)
+{
+	return env_timer_active(&e->retry);
 }
 
 void members__open(struct engine *e)
 {
-	e->next_forward_id = (uint64_t)env_wall_us(e->env);
 	if (!e->peer)
 		return;
 	e->peer->receive = receive;
+	e->peer->unreachable = unreachable;
 	e->peer->arg = e;
+	members__tell(e);
 }
 
 void members__close(struct engine *e)
 {
-	if (e->peer && e->peer->arg == e)
-		e->peer->receive = NULL;
+	if (!e->peer || e->peer->arg != e)
+		return;
+	e->peer->receive = NULL;
+	e->peer->unreachable = NULL;
+}
+
+static bool same_members(const struct raft_member *a, const struct raft_member *b, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (a[i].id != b[i].id || a[i].role != b[i].role)
+			return false;
+	return true;
+}
+
+static bool same(const struct raft_membership *a, const struct raft_membership *b)
+{
+	return a->n_members == b->n_members && a->n_old == b->n_old &&
+	       same_members(a->members, b->members, a->n_members) && same_members(a->old, b->old, a->n_old);
+}
+
+/* Whom the log names counts at once, committed or not; where they are follows as rows are applied. */
+void members__tell(struct engine *e)
+{
+	struct raft_membership now;
+	if (!e->peer || !e->peer->ops->members)
+		return;
+	raft_get_membership(e->raft, &now);
+	if (!e->members_due && same(&now, &e->told))
+		return;
+	e->members_due = false;
+	e->told = now;
+	size_t n;
+	_cleanup_free_ struct store_member *list = roster__list(e, &n);
+	if (n)
+		e->peer->ops->members(e->peer, list, n);
 }
 
 /* Not the leader: the calls go to it, each once. */
@@ -62,7 +120,7 @@ void members__forward(struct engine *e)
 {
 	struct raft_status rs;
 	raft_get_status(e->raft, &rs);
-	if (!e->peer || e->failed || rs.state == RAFT_LEADER || rs.leader == RAFT_NONE)
+	if (e->failed || rs.state == RAFT_LEADER || rs.leader == RAFT_NONE)
 		return;
 	while (!list_empty(&e->waiting)) {
 		struct call *c = LIST_ENTRY(e->waiting.next, struct call, node);

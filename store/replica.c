@@ -10,7 +10,8 @@
 #include "lib/core/log.h"
 #include "store/engine.h"
 
-#define TICK_US 10000u
+#define TICK_US     10000u
+#define ALONE_TICKS 100u
 
 bool replica__leads(const struct engine *e)
 {
@@ -86,24 +87,44 @@ static void lazy_due(struct env_timer *t)
 
 /* ---- raft's outputs ---- */
 
-static void apply_normal(struct engine *e, const struct raft_entry *entry)
+static struct call *call_of(struct engine *e, const struct raft_entry *entry)
 {
 	members__passed(e, entry->index, entry->term);
-	_cleanup_err_ struct err err = ERR_INIT;
 	struct call *c = list_empty(&e->inflight) ? NULL : LIST_ENTRY(e->inflight.next, struct call, node);
-	if (c && (c->index != entry->index || c->term != entry->term))
-		c = NULL;
+	if (!c || c->index != entry->index || c->term != entry->term)
+		return NULL;
+	list_del(&c->node);
+	e->queued_bytes -= c->bytes;
+	return c;
+}
+
+/* Only its place in the log: the data stays with those that keep it. A command is never empty. */
+static void pass_by(struct engine *e, const struct raft_entry *entry)
+{
+	struct call *c = call_of(e, entry);
+	e->witness = true;
+	writer__changed(e, 32);
+	if (c)
+		call__answer_number(c, 0); /* its own: no other call gets this far */
+}
+
+static void apply_normal(struct engine *e, const struct raft_entry *entry)
+{
+	if (e->witness || !entry->len) {
+		pass_by(e, entry);
+		return;
+	}
+	_cleanup_err_ struct err err = ERR_INIT;
+	struct call *c = call_of(e, entry);
 	if (c) {
-		list_del(&c->node);
-		e->queued_bytes -= c->bytes;
 		struct store_cmd cmd = c->cmd; /* the answer frees the call */
 		c->cmd = (struct store_cmd){0};
-		apply__cmd(e, &cmd, entry->index, c, &err);
+		apply__cmd(e, &cmd, entry, c, &err);
 		store_cmd_done(&cmd);
 	} else {
 		struct store_cmd cmd;
 		if (store_cmd_decode(&cmd, entry->data, entry->len, &err) == 0) {
-			apply__cmd(e, &cmd, entry->index, NULL, &err);
+			apply__cmd(e, &cmd, entry, NULL, &err);
 			store_cmd_done(&cmd);
 		}
 	}
@@ -111,6 +132,36 @@ static void apply_normal(struct engine *e, const struct raft_entry *entry)
 		err_prefix(&err, "entry %" PRIu64, entry->index);
 		replica__fatal(e, &err);
 	}
+}
+
+/* Who belongs from here on; and what its context says, as any command. */
+static void apply_config(struct engine *e, const struct raft_entry *entry)
+{
+	_cleanup_err_ struct err err = ERR_INIT;
+	struct raft_membership m;
+	const void *context;
+	size_t len;
+	members__passed(e, entry->index, entry->term);
+	int rc = raft_membership_decode(entry->data, entry->len, &m, &context, &len);
+	if (rc)
+		err_set(&err, rc, "a configuration cannot be read");
+	bool was_in = roster__in(&e->membership, e->member) != NULL;
+	if (!rc) {
+		e->conf_index = entry->index;
+		roster__conf(e, &m);
+		writer__changed(e, 64);
+	}
+	struct store_cmd cmd;
+	if (!rc && len && store_cmd_decode(&cmd, context, len, &err) == 0) {
+		apply__cmd(e, &cmd, entry, NULL, &err);
+		store_cmd_done(&cmd);
+	}
+	if (!err.code && was_in && !roster__in(&m, e->member))
+		roster__removed_err(e, &err);
+	else if (err.code)
+		err_prefix(&err, "entry %" PRIu64, entry->index);
+	if (err.code)
+		replica__fatal(e, &err);
 }
 
 static void apply_committed(struct engine *e)
@@ -121,6 +172,8 @@ static void apply_committed(struct engine *e)
 		const struct raft_entry *entry = &e->rd.committed[i];
 		if (entry->type == RAFT_ENTRY_NORMAL)
 			apply_normal(e, entry);
+		else if (entry->type == RAFT_ENTRY_CONFIG)
+			apply_config(e, entry);
 		if (e->failed)
 			return;
 		e->applied = entry->index;
@@ -132,19 +185,26 @@ static void apply_committed(struct engine *e)
 	}
 }
 
+/* What was proposed in an earlier term may still be committed by whoever leads now. */
 static void leadership_changed(struct engine *e)
 {
+	struct raft_status rs;
+	raft_get_status(e->raft, &rs);
 	e->raft_state = e->rd.state;
+	e->wishes_due = true;
 	if (e->rd.state == RAFT_LEADER)
 		lease__leading(e);
-	if (e->rd.state == RAFT_LEADER && !e->peer)
-		return;
-	if (list_empty(&e->inflight))
-		return;
+	struct list lost;
+	list_init(&lost);
+	LIST_EACH (&e->inflight, c, struct call, node)
+		if (e->rd.state != RAFT_LEADER || c->term != rs.term) {
+			list_del(&c->node);
+			list_push(&lost, &c->node);
+		}
 	_cleanup_err_ struct err err = ERR_INIT;
 	err_status(&err, ERR_TIMEOUT, "leadership was lost: whether the write happened is unknown");
 	err.code = -ECANCELED;
-	fail_list(e, &e->inflight, &err);
+	fail_list(e, &lost, &err);
 }
 
 static void answer_reads(struct engine *e)
@@ -161,6 +221,7 @@ static bool handle_ready(struct engine *e)
 	raft_get_ready(e->raft, &e->rd);
 	if (e->rd.state != e->raft_state)
 		leadership_changed(e);
+	members__tell(e);
 	members__send(e, false);
 	members__fates(e);
 	apply_committed(e);
@@ -256,8 +317,20 @@ static void serve(struct engine *e, struct call *c)
 	case CALL_READ_TXN:
 		apply__read_txn(e, c);
 		return;
+	case CALL_MEMBERS:
+		cluster__answer_members(e, c);
+		return;
 	default:
 		break;
+	}
+	if (!replica__leads(e)) { /* it led alone when it was asked */
+		struct store_cmd renew;
+		store_cmd_number(&renew, CMD_LEASE_RENEW, c->cmd.number);
+		c->cmd = renew;
+		c->kind = CALL_NUMBER;
+		c->read_id = c->index = 0;
+		call__submit(e, c);
+		return;
 	}
 	l = lease__get(e, c->cmd.number);
 	if (l && !l->expiring) {
@@ -282,7 +355,7 @@ static void serve_reads(struct engine *e)
 		list_push(&todo, list_pop(&e->reads));
 	for (struct list *n; (n = list_pop(&todo));) {
 		struct call *c = LIST_ENTRY(n, struct call, node);
-		bool stale_ok = c->kind == CALL_RANGE && (c->range.serializable || BUG(BUG_LOCAL_READS));
+		bool stale_ok = c->range.serializable || (c->kind == CALL_RANGE && BUG(BUG_LOCAL_READS));
 		if (now || stale_ok || (c->index && c->index <= e->applied + 1)) {
 			serve(e, c);
 			continue;
@@ -301,7 +374,14 @@ static void no_leader(struct engine *e)
 {
 	uint64_t now = env_now_us(e->env);
 	_cleanup_err_ struct err err = ERR_INIT;
-	err_status(&err, ERR_SERVICE_UNAVAILABLE, "the store has no quorum");
+	if (e->read_only)
+		err_status(
+			&err, ERR_SERVICE_UNAVAILABLE,
+			"this member's disk is full, and it takes no part until there is room again: ask another one");
+	else
+		err_status(&err, ERR_SERVICE_UNAVAILABLE,
+			   "the store has no quorum: a majority of its voters must be up and reach each other. It goes "
+			   "on by itself once they do");
 	struct list *lists[] = {&e->waiting, &e->lazy, &e->reads};
 	for (size_t i = 0; i < ARRAY_LEN(lists); i++)
 		LIST_EACH (lists[i], c, struct call, node) {
@@ -313,21 +393,34 @@ static void no_leader(struct engine *e)
 		}
 }
 
-/* A leader without peers has nothing to tick for: an idle server sleeps. */
+bool replica__alone(const struct engine *e)
+{
+	struct raft_membership now;
+	raft_get_membership(e->raft, &now);
+	return now.n_members == 1 && !now.n_old && now.members[0].id == e->member;
+}
+
+/* A leader without peers has nothing to tick for: an idle server sleeps. One that has just lost them still tells them. */
 static void arm_tick(struct engine *e)
 {
 	uint64_t index;
-	bool needed = !e->failed && raft_read_now(e->raft, &index) != 0;
-	if (needed && !env_timer_active(&e->tick))
+	if (env_timer_active(&e->tick) || e->failed)
+		return;
+	bool quiet = raft_read_now(e->raft, &index) == 0 && e->alone_ticks >= ALONE_TICKS && replica__alone(e);
+	if (!quiet)
 		env_timer_start(e->env, &e->tick, TICK_US);
 }
 
 static void tick(struct env_timer *t)
 {
 	struct engine *e = CONTAINER_OF(t, struct engine, tick);
-	raft_tick(e->raft);
-	members__tick(e);
-	if (!replica__leads(e))
+	bool leads = replica__leads(e);
+	if (!members__stuck(e) || leads) { /* a leader that cannot write stops being one */
+		raft_tick(e->raft);
+		members__tick(e);
+	}
+	e->alone_ticks = leads && replica__alone(e) ? MIN(e->alone_ticks + 1, ALONE_TICKS) : 0;
+	if (!leads || members__stuck(e))
 		no_leader(e);
 	replica__pump(e);
 }
@@ -382,7 +475,7 @@ static void answer_refused(struct engine *e)
 static void drop_log(struct engine *e)
 {
 	if (e->writing || (!e->synced_applied && !BUG(BUG_LOG_DROPPED_EARLY)) ||
-	    e->peer) /* others may still need it: there are no snapshots yet */
+	    !replica__alone(e)) /* others may still need it: there are no snapshots yet */
 		return;
 	uint64_t upto = BUG(BUG_LOG_DROPPED_EARLY) ? e->state_applied : e->synced_applied;
 	uint64_t term, base = store_log_drop(e->log, upto, &term);
@@ -405,6 +498,7 @@ void replica__pump(struct engine *e)
 	if (e->failed)
 		fail_all(e);
 	for (;;) {
+		wishes__pursue(e);
 		feed(e);
 		members__forward(e);
 		if (e->writing || e->failed || !raft_has_ready(e->raft) || !handle_ready(e))
@@ -431,141 +525,8 @@ static void pump(struct env_post *p)
 	replica__pump(e);
 }
 
-/* ---- opening ---- */
-
-static int read_entries(void *arg, uint64_t lo, uint64_t hi, struct raft_entry *ret, size_t max)
+void replica__start(struct engine *e)
 {
-	struct engine *e = arg;
-	int n = store_log_read(e->log, lo, hi, ret, max);
-	if (n <= 0) {
-		_cleanup_err_ struct err err = ERR_INIT;
-		err_set(&err, n ? n : -EIO, "entry %" PRIu64 " cannot be read back from the log", lo);
-		replica__fatal(e, &err);
-	}
-	return n;
-}
-
-static int read_term(void *arg, uint64_t index, uint64_t *ret)
-{
-	return store_log_term(((struct engine *)arg)->log, index, ret);
-}
-
-static void load_lease(void *arg, uint64_t id, uint64_t ttl_s)
-{
-	lease__add(arg, id, ttl_s);
-}
-
-static uint64_t newest_key(const struct mvcc *m)
-{
-	struct btree_iter it;
-	uint64_t rev = 0;
-	for (struct btree_item *i = btree_seek(&m->keys, "", &it); i; i = btree_next(&it))
-		rev = MAX(rev, CONTAINER_OF(i, struct mvcc_key, item)->latest->mod_rev);
-	return rev;
-}
-
-static int load_state(struct engine *e, const char *dir, struct store_state_meta *meta, struct err *err)
-{
-	_cleanup_free_ char *path = xasprintf("%s/state.db", dir);
-	int rc = store_state_open(e->disk, path, &e->state, meta, err);
-	if (!rc)
-		rc = store_state_load(e->state, &e->mvcc, &(struct store_state_callbacks){.on_lease = load_lease}, e,
-				      err);
-	if (rc)
-		return rc;
-	if (BUG(BUG_REVISION_FROM_KEYS))
-		meta->rev = newest_key(&e->mvcc);
-	e->mvcc.rev = e->mvcc.floor = MAX(meta->rev, (uint64_t)1);
-	e->mvcc.compacted = meta->compacted;
-	e->state_rev = e->state_sent = e->mvcc.rev;
-	e->applied = e->state_applied = meta->applied;
-	e->applied_term = meta->applied_term;
-	e->membership = meta->membership;
-	e->has_membership = meta->has_membership;
-	e->level = meta->level;
-	struct btree_iter it;
-	for (struct btree_item *i = btree_seek(&e->mvcc.keys, "", &it); i; i = btree_next(&it)) {
-		const struct mvcc_rev *v = CONTAINER_OF(i, struct mvcc_key, item)->latest;
-		if (v->lease)
-			lease__attach(e, v);
-	}
-	rc = store_state_reader_open(e->state, &e->reader);
-	return rc ? err_set(err, rc, "cannot open the state for reading") : 0;
-}
-
-/* What the log says and what the state holds must meet. */
-static int open_log(struct engine *e, const char *dir, const struct store_state_meta *meta, struct raft_hard_state *hs,
-		    struct err *err)
-{
-	_cleanup_free_ char *path = xasprintf("%s/log", dir);
-	uint64_t cluster = meta->cluster ? meta->cluster : e->cluster;
-	int rc = store_log_open(e->disk, path, cluster, meta->member, &e->log, err);
-	if (rc)
-		return rc;
-	store_log_set_segment(e->log, e->sizes.log_segment);
-	struct store_log_info info;
-	store_log_info(e->log, &info);
-	if (!info.has_ids && e->n_members)
-		store_log_set_ids(e->log, e->cluster, e->member);
-	else if (!info.has_ids && !meta->cluster)
-		store_log_set_ids(e->log, env_random_u64(e->env) | 1, env_random_u64(e->env) >> 1 | 1);
-	store_log_info(e->log, &info);
-	if (e->n_members && (info.cluster != e->cluster || info.member != e->member))
-		return err_set(err, -EINVAL, "%s belongs to another member or cluster", dir);
-	e->cluster = info.cluster;
-	e->member = info.member;
-	*hs = info.hard_state;
-	if (meta->term > hs->term) {
-		hs->term = meta->term;
-		hs->vote = meta->vote;
-	}
-	if (info.base > meta->applied)
-		return err_set(err, -EUCLEAN,
-			       "the log begins after entry %" PRIu64 ", but the state ends at %" PRIu64
-			       ": %s/state.db is not the one that belongs to it. Restore the store from a snapshot",
-			       info.base, meta->applied, dir);
-	if (info.torn)
-		log_warn("store", "the last write was torn by a crash and never acknowledged: dropped");
-	if (meta->applied > info.last) {
-		hs->commit = meta->applied;
-		return store_log_reset(e->log, meta->applied, meta->applied_term, hs, err);
-	}
-	return 0;
-}
-
-int replica__open(struct engine *e, const char *dir, struct err *err)
-{
-	struct store_state_meta meta = {0};
-	struct raft_hard_state hs = {0};
-	int rc = load_state(e, dir, &meta, err);
-	if (!rc)
-		rc = open_log(e, dir, &meta, &hs, err);
-	if (rc)
-		return rc;
-	struct store_log_info info;
-	store_log_info(e->log, &info);
-	const struct raft_member self = {.id = e->member, .role = RAFT_VOTER};
-	rc = raft_new(&(struct raft_config){.id = e->member,
-					    .members = e->n_members ? e->members : &self,
-					    .n_members = e->n_members ? e->n_members : 1,
-					    .hard_state = hs,
-					    .first_index = info.base + 1,
-					    .last_index = info.last,
-					    .base_term = info.base_term,
-					    .applied = e->applied,
-					    .election_ticks = 15,
-					    .heartbeat_ticks = 5,
-					    .max_inflight_bytes = 8u << 20,
-					    .max_message_bytes = 1u << 20,
-					    .seed = env_random_u64(e->env),
-					    .pre_vote = true,
-					    .check_quorum = true,
-					    .read_entries = read_entries,
-					    .read_term = read_term,
-					    .arg = e},
-		      &e->raft);
-	if (rc)
-		return err_set(err, rc, "the store's log and state contradict each other");
 	e->log_work = (struct env_work){.work = log_write, .done = log_written, .lane = ENV_LANE_LOG};
 	e->state_work.lane = ENV_LANE_STATE;
 	e->pump.fn = pump;
@@ -574,14 +535,18 @@ int replica__open(struct engine *e, const char *dir, struct err *err)
 	e->lazy_timer.fn = lazy_due;
 	e->compact_timer.fn = take_sample;
 	env_timer_start(e->env, &e->compact_timer, 0);
-	members__open(e);
-	if (e->n_members <= 1)
-		raft_campaign(e->raft);
+	e->alone_ticks = replica__alone(e) ? ALONE_TICKS : 0;
+	struct raft_membership now;
+	size_t voters = 0;
+	raft_get_membership(e->raft, &now);
+	for (size_t i = 0; i < now.n_members; i++)
+		voters += now.members[i].role != RAFT_LEARNER;
+	if (voters == 1 && !now.n_old)
+		raft_campaign(e->raft); /* nobody else could: no reason to wait. Another one's voter is refused */
 	env_post(e->env, &e->pump);
-	return 0;
 }
 
-void replica__close(struct engine *e)
+void replica__stop(struct engine *e)
 {
 	env_timer_stop(e->env, &e->tick);
 	env_timer_stop(e->env, &e->retry);
@@ -589,15 +554,4 @@ void replica__close(struct engine *e)
 	env_timer_stop(e->env, &e->compact_timer);
 	env_timer_stop(e->env, &e->state_timer);
 	env_post_cancel(e->env, &e->pump);
-	members__close(e);
-	raft_free(e->raft);
-	store_log_close(e->log);
-	store_state_reader_close(e->reader);
-	store_state_close(e->state);
-	free(e->job.buf);
-	free(e->batch.revs);
-	free(e->batch.leases);
-	free(e->lease_changes);
-	free(e->batch.members);
-	free(e->member_changes);
 }

@@ -22,7 +22,8 @@ static const char schema[] =
 	"CREATE TABLE IF NOT EXISTS kv(id INTEGER PRIMARY KEY, key BLOB NOT NULL, create_rev INTEGER NOT NULL,"
 	" version INTEGER NOT NULL, lease INTEGER NOT NULL, value BLOB);"
 	"CREATE INDEX IF NOT EXISTS kv_key ON kv(key);"
-	"CREATE TABLE IF NOT EXISTS lease(id INTEGER PRIMARY KEY, ttl INTEGER NOT NULL);"
+	"CREATE TABLE IF NOT EXISTS lease(id INTEGER PRIMARY KEY, ttl INTEGER NOT NULL,"
+	" renewed INTEGER NOT NULL DEFAULT 0);"
 	"CREATE TABLE IF NOT EXISTS member(id INTEGER PRIMARY KEY, name TEXT NOT NULL, peer TEXT NOT NULL, api TEXT NOT NULL,"
 	" role INTEGER NOT NULL, wish INTEGER NOT NULL, level INTEGER NOT NULL, removed INTEGER NOT NULL);"
 	"CREATE TABLE IF NOT EXISTS meta(name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;";
@@ -72,6 +73,8 @@ static int take_membership(sqlite3_stmt *q, struct store_state_meta *m)
 {
 	const void *data = sqlite3_column_blob(q, 1);
 	m->has_membership = true;
+	if (!sqlite3_column_bytes(q, 1))
+		return 0;
 	return raft_membership_decode(data, (size_t)sqlite3_column_bytes(q, 1), &m->membership, NULL, NULL);
 }
 
@@ -127,7 +130,7 @@ static int prepare_all(struct store_state *st)
 	} all[] = {
 		{&st->put, "INSERT OR REPLACE INTO kv VALUES(?,?,?,?,?,?)"},
 		{&st->meta, "INSERT OR REPLACE INTO meta VALUES(?,?)"},
-		{&st->lease_put, "INSERT OR REPLACE INTO lease VALUES(?,?)"},
+		{&st->lease_put, "INSERT OR REPLACE INTO lease(id, ttl, renewed) VALUES(?,?,?)"},
 		{&st->lease_del, "DELETE FROM lease WHERE id=?"},
 		{&st->member_put, "INSERT OR REPLACE INTO member VALUES(?,?,?,?,?,?,?,?)"},
 		{&st->compact_list, "SELECT id, key, value IS NULL FROM kv WHERE id>? AND id<=? ORDER BY id LIMIT ?"},
@@ -185,6 +188,8 @@ static int take_format(struct store_state *st, struct err *err)
 		rc = run(st->db, "BEGIN IMMEDIATE");
 	if (!rc)
 		rc = run(st->db, schema);
+	if (!rc && format == 1)
+		rc = run(st->db, "ALTER TABLE lease ADD COLUMN renewed INTEGER NOT NULL DEFAULT 0");
 	if (!rc && format)
 		rc = run(st->db, "UPDATE meta SET value=2 WHERE name='format'");
 	_Static_assert(STORE_STATE_FORMAT == 2, "the statement above says so too");
@@ -283,10 +288,12 @@ static int load_leases(struct store_state *st, const struct store_state_callback
 	sqlite3_stmt *q = NULL;
 	if (!cb->on_lease)
 		return 0;
-	if (sqlite3_prepare_v2(st->db, "SELECT id, ttl FROM lease ORDER BY id", -1, &q, NULL) != SQLITE_OK)
+	if (sqlite3_prepare_v2(st->db, "SELECT id, ttl, renewed FROM lease ORDER BY id", -1, &q, NULL) != SQLITE_OK)
 		return state__error(st->db);
 	while (sqlite3_step(q) == SQLITE_ROW)
-		cb->on_lease(arg, (uint64_t)sqlite3_column_int64(q, 0), (uint64_t)sqlite3_column_int64(q, 1));
+		cb->on_lease(arg, &(struct store_state_lease){.id = (uint64_t)sqlite3_column_int64(q, 0),
+							      .ttl_s = (uint64_t)sqlite3_column_int64(q, 1),
+							      .renewed = (uint64_t)sqlite3_column_int64(q, 2)});
 	return sqlite3_finalize(q) == SQLITE_OK ? 0 : state__error(st->db);
 }
 
@@ -399,8 +406,10 @@ static int put_lease(struct store_state *st, const struct store_state_lease *l)
 {
 	sqlite3_stmt *q = l->ttl_s ? st->lease_put : st->lease_del;
 	sqlite3_bind_int64(q, 1, (int64_t)l->id);
-	if (l->ttl_s)
+	if (l->ttl_s) {
 		sqlite3_bind_int64(q, 2, (int64_t)l->ttl_s);
+		sqlite3_bind_int64(q, 3, (int64_t)l->renewed);
+	}
 	return step(st, q);
 }
 
@@ -423,7 +432,7 @@ static int put_membership(struct store_state *st, const struct store_state_meta 
 	char data[RAFT_MEMBERSHIP_BYTES_MAX];
 	if (!m->has_membership)
 		return 0;
-	size_t n = raft_membership_encode(&m->membership, data);
+	size_t n = m->membership.n_members ? raft_membership_encode(&m->membership, data) : 0;
 	sqlite3_bind_text(st->meta, 1, "membership", -1, SQLITE_STATIC);
 	sqlite3_bind_blob(st->meta, 2, data, (int)n, SQLITE_STATIC);
 	return step(st, st->meta);

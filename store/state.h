@@ -4,7 +4,7 @@
  * lease, member and meta hold the rest; each batch changes all of them and the applied index in one transaction. A
  * commit is atomic but durable only after a checkpoint: until then the log has it.
  *
- * Format 2 added the members. A state of format 1 is copied beside itself (state-before-format-2.db) before anything in
+ * Format 2 added the members and what renewed a lease. A state of format 1 is copied beside itself (state-before-format-2.db) before anything in
  * it is changed.
  *
  * Threads: open and load on the loop at start; store_state_write() on the state lane, one at a time; a reader of its
@@ -31,7 +31,7 @@ struct store_state_meta {
 	uint64_t applied, applied_term, term, vote;
 	uint64_t rev, compacted;
 	struct raft_membership membership; /* as of applied */
-	bool has_membership; /* false: none was applied yet; who belongs is what the store was opened with */
+	bool has_membership; /* false: of format 1, whose member is alone. Without members: it is to join */
 	uint64_t level;      /* the cluster's format level */
 	uint64_t forward_id; /* this member's own: those to come are higher */
 };
@@ -46,8 +46,12 @@ struct store_state_member {
 	bool removed;   /* out for good: kept so that its id never comes back */
 	uint64_t level; /* the highest format level it said it supports */
 };
+struct store_state_lease {
+	uint64_t id, ttl_s; /* ttl 0: gone */
+	uint64_t renewed;   /* the entry that renewed it last; 0: none did */
+};
 struct store_state_callbacks { /* any may be NULL; rows by id */
-	void (*on_lease)(void *arg, uint64_t id, uint64_t ttl_s);
+	void (*on_lease)(void *arg, const struct store_state_lease *l);
 	void (*on_member)(void *arg, const struct store_state_member *m);
 };
 /* Fills m with the latest versions, and calls back for each row of the rest. */
@@ -56,9 +60,6 @@ int store_state_load(struct store_state *st, struct mvcc *m, const struct store_
 /* Compare what is in m with what is in the database. -EUCLEAN says where they differ. */
 int store_state_verify(struct store_state *st, const struct mvcc *m, struct err *err);
 
-struct store_state_lease {
-	uint64_t id, ttl_s; /* ttl 0: gone */
-};
 struct store_state_batch {
 	struct store_state *state;
 	struct mvcc_rev **revs;

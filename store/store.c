@@ -19,17 +19,6 @@ char *store_prefix_end(const char *prefix)
 	return end;
 }
 
-static void submit_read(struct engine *e, struct call *c)
-{
-	_cleanup_err_ struct err err = ERR_INIT;
-	if (call__admit(e, 0, &err)) {
-		call__refuse(e, c, &err);
-		return;
-	}
-	list_push(&e->reads, &c->node);
-	env_post(e->env, &e->pump);
-}
-
 static void engine_range(struct store *s, const struct store_range_req *req, store_range_cb cb, void *arg)
 {
 	struct engine *e = engine_of(s);
@@ -38,7 +27,7 @@ static void engine_range(struct store *s, const struct store_range_req *req, sto
 	c->range = *req;
 	c->range.key = xstrdup(req->key);
 	c->range.end = req->end ? xstrdup(req->end) : NULL;
-	submit_read(e, c);
+	call__submit_read(e, c);
 }
 
 static bool only_reads(const struct store_op *ops, size_t n)
@@ -60,7 +49,7 @@ static void engine_txn(struct store *s, const struct store_txn_req *req, store_t
 	if (store_cmd_from_txn(&c->cmd, req, &err))
 		call__refuse(e, c, &err);
 	else if (reads)
-		submit_read(e, c);
+		call__submit_read(e, c);
 	else
 		call__submit(e, c);
 }
@@ -112,14 +101,14 @@ static void engine_lease_grant(struct store *s, uint64_t ttl_s, store_rev_cb cb,
 static void engine_lease_keepalive(struct store *s, uint64_t lease, store_rev_cb cb, void *arg)
 {
 	struct engine *e = engine_of(s);
-	if (e->peer) { /* the clock that counts is the leader's, whoever that is */
+	if (!replica__alone(e)) { /* the clock that counts is the leader's, whoever that is */
 		submit_number(s, CMD_LEASE_RENEW, lease, cb, arg);
 		return;
 	}
 	struct call *c = call__new(e, CALL_KEEPALIVE, arg);
 	c->cb.number = cb;
 	c->cmd.number = lease;
-	submit_read(e, c);
+	call__submit_read(e, c);
 }
 
 static void engine_lease_revoke(struct store *s, uint64_t lease, store_rev_cb cb, void *arg)
@@ -180,6 +169,8 @@ static void engine_free(struct engine *e)
 		store_state_reader_close(e->reader);
 		store_state_close(e->state);
 	}
+	cluster__close(e);
+	free(e->rows);
 	lease__free_all(e);
 	mvcc_done(&e->mvcc);
 	if (e->disk)
@@ -236,6 +227,11 @@ static const struct store_engine engine_ops = {
 	.close = engine_close,
 };
 
+bool store__is_ours(const struct store *s)
+{
+	return s->engine == &engine_ops;
+}
+
 static int take_dir(struct engine *e, const char *dir, struct err *err)
 {
 	_cleanup_free_ char *path = xasprintf("%s/lock", dir);
@@ -267,13 +263,7 @@ int store_open(struct env *env, const struct store_config *config, struct store 
 	default_size(&e->sizes.state_bytes, ENGINE_STATE_BYTES);
 	default_size(&e->sizes.state_us, ENGINE_STATE_US);
 	default_size(&e->sizes.checkpoint, ENGINE_CHECKPOINT);
-	e->members = config->members;
-	e->n_members = config->n_members;
-	e->peer = config->n_members ? config->peer : NULL;
-	if (config->n_members) {
-		e->cluster = config->cluster;
-		e->member = config->member;
-	}
+	e->peer = config->peer;
 	e->on_fatal = config->on_fatal;
 	e->fatal_arg = config->fatal_arg;
 	e->next_read_id = 1;
@@ -285,7 +275,9 @@ int store_open(struct env *env, const struct store_config *config, struct store 
 	_cleanup_free_ char *dir = xasprintf("%s/store", config->dir);
 	int rc = take_dir(e, dir, err);
 	if (!rc)
-		rc = replica__open(e, dir, err);
+		rc = replica__open(e, dir, config, err);
+	if (!rc)
+		rc = cluster__open(e, config, err);
 	if (!rc && config->read_back)
 		rc = store_state_verify(e->state, &e->mvcc, err);
 	if (rc) {

@@ -149,10 +149,10 @@ void writer__changed(struct engine *e, size_t bytes)
 		env_timer_start(e->env, &e->state_timer, e->sizes.state_us);
 }
 
-void writer__lease_changed(struct engine *e, uint64_t id, uint64_t ttl_s)
+void writer__lease_changed(struct engine *e, const struct store_state_lease *l)
 {
 	GROW(e->lease_changes, e->cap_lease_changes, e->n_lease_changes + 1);
-	e->lease_changes[e->n_lease_changes++] = (struct store_state_lease){.id = id, .ttl_s = ttl_s};
+	e->lease_changes[e->n_lease_changes++] = *l;
 	writer__changed(e, 64);
 }
 

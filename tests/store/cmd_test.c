@@ -62,7 +62,7 @@ static void newer_format(void **state)
 	assert_int_equal(store_cmd_decode(&d, c.bytes.data, c.bytes.len, NULL), 0);
 	assert_int_equal(d.number, 300);
 	store_cmd_done(&d);
-	c.bytes.data[0] = 2;
+	c.bytes.data[0] = STORE_CMD_FORMAT + 1;
 	struct err err = ERR_INIT;
 	assert_int_equal(store_cmd_decode(&d, c.bytes.data, c.bytes.len, &err), -EPROTO);
 	assert_non_null(strstr(err.message, "newer"));

@@ -42,10 +42,10 @@ static void box_done(struct box *b)
 	rm_rf(b->dir, NULL);
 }
 
-static void on_lease(void *arg, uint64_t id, uint64_t ttl_s)
+static void on_lease(void *arg, const struct store_state_lease *l)
 {
 	struct box *b = arg;
-	b->leases[b->n_leases++] = (struct store_state_lease){.id = id, .ttl_s = ttl_s};
+	b->leases[b->n_leases++] = *l;
 }
 
 static void on_member(void *arg, const struct store_state_member *m)
