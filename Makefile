@@ -51,7 +51,7 @@ LIBS_MINIRUN := -lseccomp -lcap -ljansson
 all: $(B)/minid $(B)/minictl $(B)/minirun $(B)/pause
 
 help:
-	@sed -n 's/^## //p' Makefile tests/sim/sim.mk
+	@sed -n 's/^## //p' Makefile tests/sim/sim.mk tests/cluster/cluster.mk
 
 ## make              build minid, minictl and minirun under build/
 ## make demo         a whole cluster on this host, with a small web service in it (as root)
@@ -179,6 +179,7 @@ $(B)/fuzz/%: $(B)/fuzz/obj/tests/fuzz/%.o $(B)/fuzz/all.a
 fuzz-build: $(FUZZ_BIN)
 
 -include tests/sim/sim.mk
+-include tests/cluster/cluster.mk
 
 # ---- checks ----
 SOURCES := $(shell git ls-files -co --exclude-standard '*.c' '*.h' 2>/dev/null)
