@@ -497,6 +497,7 @@ void replica__pump(struct engine *e)
 	answer_refused(e);
 	if (e->failed)
 		fail_all(e);
+	drop_log(e); /* here, where nothing is being written: a busy store always is, below */
 	for (;;) {
 		wishes__pursue(e);
 		feed(e);
@@ -512,7 +513,6 @@ void replica__pump(struct engine *e)
 		lazy_due(&e->lazy_timer);
 	if ((e->state_due || (e->closing && !writer__clean(e))) && !e->state_writing)
 		writer__flush(e);
-	drop_log(e);
 	watch__sweep(e);
 	arm_tick(e);
 	store__maybe_closed(e);
