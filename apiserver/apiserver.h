@@ -20,6 +20,9 @@ struct apiserver_config {
 	struct store *store;
 	const char *service_cidr;              /* "10.96.0.0/16": cluster IPs are allocated here */
 	unsigned node_port_min, node_port_max; /* 30000..32767 */
+	const char *cluster_cidr;              /* what a node that joins is told; may be NULL */
+	const char *name;                      /* of this server; may be NULL */
+	const char *ca_key_pem;                /* signs what joins; NULL: nobody can, here */
 	const char *ca_pem;                    /* client certificates are verified against it; also kube-root-ca.crt */
 	const char *sa_key_pem;                /* signs and verifies ServiceAccount tokens */
 	const char *kubelet_client_cert_pem, *kubelet_client_key_pem; /* for logs and exec on nodes */

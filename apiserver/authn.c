@@ -3,6 +3,7 @@
 #include <strings.h>
 
 #include "apiserver/authz.h"
+#include "apiserver/bootstrap_token.h"
 #include "lib/net/pki.h"
 
 #define CACHE_SLOTS 256u
@@ -304,6 +305,8 @@ int authn_request(struct request *r)
 	const char *token = header + 7;
 	while (*token == ' ')
 		token++;
+	if (bootstrap_token_looks_so(token))
+		return bootstrap_token_authn(r, token);
 	request_submitted(r);
 	authn_token(r->server, token, NULL, on_token, r);
 	return REQUEST_WAIT;

@@ -3,7 +3,7 @@
  *
  * One deviation: the controllers run under the controller manager's own identity, so every controller's role is bound to
  * the user system:kube-controller-manager besides the ServiceAccount of its name. The role system:node is bound to nobody, as upstream: it is the list of what the
- * Node authorizer grants (node_authz.h). */
+ * Node authorizer grants (node_authz.h). mini:* are for what is not upstream's. */
 #include "apiserver/bootstrap.h"
 
 #define READ  "get list watch"
@@ -122,6 +122,13 @@ const struct bootstrap_role bootstrap_roles[] = {
 		"/openid/v1/jwks/"},
 	       END}},
 
+	{"mini:join-info", NULL, NULL, NULL, RULES{{"get", NULL, NULL, NULL, "/mini/v1/ca"}, END}},
+	{"mini:join", NULL, NULL, NULL, RULES{{"post", NULL, NULL, NULL, "/mini/v1/join"}, END}},
+	{"mini:server", NULL, NULL, NULL,
+	 RULES{{"get", NULL, NULL, NULL, "/mini/v1/keys /mini/v1/cluster /mini/v1/status"},
+	       {"post", NULL, NULL, NULL, "/mini/v1/replace"},
+	       END}},
+
 	{"system:kube-scheduler", NULL, NULL, NULL,
 	 RULES{{"create patch update", "core events.k8s.io", "events", NULL, NULL},
 	       {"create", "coordination.k8s.io", "leases", NULL, NULL},
@@ -214,6 +221,8 @@ const struct bootstrap_role bootstrap_roles[] = {
 	{"system:controller:clusterrole-aggregation-controller", NULL, NULL, NULL,
 	 RULES{{"escalate get list patch update watch", "rbac.authorization.k8s.io", "clusterroles", NULL, NULL}, END}},
 
+	{"system:controller:token-cleaner", "kube-system", NULL, NULL,
+	 RULES{{"get list watch delete", "core", "secrets", NULL, NULL}, END}},
 	{"extension-apiserver-authentication-reader", "kube-system", NULL, NULL,
 	 RULES{{READ, "core", "configmaps", "extension-apiserver-authentication", NULL}, END}},
 	{"system::leader-locking-kube-controller-manager", "kube-system", NULL, NULL,
@@ -240,6 +249,10 @@ const struct bootstrap_binding bootstrap_bindings[] = {
 	{"system:public-info-viewer", NULL, "system:public-info-viewer", true,
 	 "Group:system:authenticated Group:system:unauthenticated"},
 	{"system:basic-user", NULL, "system:basic-user", true, "Group:system:authenticated"},
+	{"mini:join-info", NULL, "mini:join-info", true, "Group:system:authenticated Group:system:unauthenticated"},
+	{"mini:join", NULL, "mini:join", true,
+	 "Group:system:bootstrappers:mini:servers Group:system:bootstrappers:mini:agents"},
+	{"mini:server", NULL, "mini:server", true, "Group:mini:servers"},
 	{"system:node", NULL, "system:node", true, ""},
 	{"system:node-proxier", NULL, "system:node-proxier", true, "User:system:kube-proxy"},
 	{"system:kube-scheduler", NULL, "system:kube-scheduler", true, "User:system:kube-scheduler"},
@@ -260,6 +273,8 @@ const struct bootstrap_binding bootstrap_bindings[] = {
 	CONTROLLER("clusterrole-aggregation-controller"),
 	{"system:apiserver:kubelet-api-admin", NULL, "system:kubelet-api-admin", true,
 	 "User:kube-apiserver-kubelet-client"},
+	{"system:controller:token-cleaner", "kube-system", "system:controller:token-cleaner", false,
+	 "ServiceAccount:kube-system/token-cleaner User:system:kube-controller-manager"},
 	{"system::extension-apiserver-authentication-reader", "kube-system",
 	 "extension-apiserver-authentication-reader", false,
 	 "User:system:kube-controller-manager User:system:kube-scheduler"},

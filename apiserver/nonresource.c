@@ -1,6 +1,7 @@
 #include "apiserver/nonresource.h"
 
 #include "apiserver/discovery.h"
+#include "apiserver/mini_api.h"
 #include "apiserver/version_info.h"
 #include "lib/core/metrics.h"
 #include "lib/core/sha256.h"
@@ -280,6 +281,8 @@ static const struct {
 const struct handler *nonresource_handler(struct request *r)
 {
 	const char *path = r->route.path;
+	if (str_starts(path, MINI_PATH))
+		return mini_handler(r);
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
 		if (rows[i].prefix ? !str_starts(path, rows[i].path) : !streq(path, rows[i].path))
 			continue;

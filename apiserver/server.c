@@ -3,6 +3,7 @@
 
 #include "apiserver/authn.h"
 #include "apiserver/bootstrap.h"
+#include "apiserver/bootstrap_token.h"
 #include "apiserver/direct.h"
 #include "apiserver/discovery.h"
 #include "apiserver/http_front.h"
@@ -55,9 +56,13 @@ int apiserver_new(struct env *env, uv_loop_t *loop, const struct apiserver_confi
 	a->env = env;
 	a->loop = loop;
 	a->store = config->store;
+	a->made_us = env_now_us(env);
 	a->service_ips = ips;
 	a->service_cidr = dup_or_null(config->service_cidr);
+	a->cluster_cidr = dup_or_null(config->cluster_cidr);
+	a->name = dup_or_null(config->name);
 	a->ca_pem = dup_or_null(config->ca_pem);
+	a->ca_key_pem = dup_or_null(config->ca_key_pem);
 	a->sa_key_pem = dup_or_null(config->sa_key_pem);
 	a->kubelet_cert_pem = dup_or_null(config->kubelet_client_cert_pem);
 	a->kubelet_key_pem = dup_or_null(config->kubelet_client_key_pem);
@@ -75,6 +80,7 @@ int apiserver_new(struct env *env, uv_loop_t *loop, const struct apiserver_confi
 	a->rbac = rbac_new();
 	a->nodes = node_graph_new(a);
 	a->authn_cache = authn_cache_new();
+	a->token_tries = token_tries_new();
 	make_resources(a);
 	stats_init(a);
 	*ret = a;
@@ -112,6 +118,13 @@ bool apiserver_ready(const struct apiserver *a)
 	return a->started && !a->closing;
 }
 
+static void free_secret(char *s)
+{
+	if (s)
+		explicit_bzero(s, strlen(s));
+	free(s);
+}
+
 static void server_free(struct apiserver *a)
 {
 	for (size_t i = 0; i < a->n_resources; i++) {
@@ -129,12 +142,16 @@ static void server_free(struct apiserver *a)
 	node_graph_free(a->nodes);
 	service_ips_free(a->service_ips);
 	authn_cache_free(a->authn_cache);
+	token_tries_free(a->token_tries);
 	discovery_free(a->discovery);
 	map_done(&a->documents);
 	stats_fini(a);
 	free(a->service_cidr);
+	free(a->cluster_cidr);
+	free(a->name);
 	free(a->ca_pem);
-	free(a->sa_key_pem);
+	free_secret(a->ca_key_pem);
+	free_secret(a->sa_key_pem);
 	free(a->kubelet_cert_pem);
 	free(a->kubelet_key_pem);
 	free(a->advertise_ip);

@@ -19,6 +19,7 @@ struct request;
 struct service_ips;
 struct recent;
 struct authn_cache;
+struct token_tries;
 
 /* A kind as it is served: the row of tables, where it is stored, and the one watch all watchers share. */
 struct resource {
@@ -44,7 +45,8 @@ struct apiserver {
 	uv_loop_t *loop; /* NULL in simulation */
 	struct store *store;
 
-	char *service_cidr, *ca_pem, *sa_key_pem, *kubelet_cert_pem, *kubelet_key_pem, *advertise_ip;
+	char *service_cidr, *cluster_cidr, *ca_pem, *ca_key_pem, *name, *sa_key_pem, *kubelet_cert_pem,
+		*kubelet_key_pem, *advertise_ip;
 	uint16_t advertise_port;
 	unsigned node_port_min, node_port_max;
 	unsigned max_reading, max_writing;
@@ -58,6 +60,7 @@ struct apiserver {
 	struct service_ips *service_ips;
 	struct recent *recent;
 	struct authn_cache *authn_cache;
+	struct token_tries *token_tries;
 	struct discovery *discovery;
 	struct map documents; /* OpenAPI, rendered once */
 
@@ -65,7 +68,8 @@ struct apiserver {
 	struct list requests; /* all alive */
 	struct list queued;   /* came before the server had started */
 	struct list clients;  /* direct ones */
-	unsigned n_reading, n_writing;
+	unsigned n_reading, n_writing, n_snapshots;
+	uint64_t made_us;
 	uint64_t event_lease, event_lease_us; /* under which events are written, and since when */
 
 	bool started, closing, nudging;

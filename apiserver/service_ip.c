@@ -112,6 +112,12 @@ static bool ip_index(const struct service_ips *s, const char *text, uint32_t *re
 	return *ret < s->size;
 }
 
+bool service_ips_contains(const struct service_ips *s, const char *ip)
+{
+	uint32_t i;
+	return s->size && ip_index(s, ip, &i);
+}
+
 static void mark(struct service_ips *s, const char *key, bool used)
 {
 	uint32_t i;

@@ -32,6 +32,7 @@ void service_ips_start(struct apiserver *a, void (*done)(void *arg, const struct
 void service_ips_stop(struct apiserver *a);
 /* The first address of the range, for the `kubernetes` Service. */
 const char *service_ips_first(const struct service_ips *s);
+bool service_ips_contains(const struct service_ips *s, const char *ip);
 
 /* Fill in addresses and ports of a Service in place (other kinds: nothing), against what it had. 0 or an error. */
 int service_ip_claim(struct request *r, json_t *tree, const json_t *old, struct service_ip_claim *claim);

@@ -17,6 +17,7 @@ struct wanted {
 	const char *common_name;
 	const char *const *organizations;
 	const char *const *names; /* NULL: a client certificate */
+	bool both;                /* a server's among servers: it listens and it dials */
 };
 
 void certs_done(struct certs *c)
@@ -89,6 +90,25 @@ static bool still_good(const char *cert_pem, const struct wanted *w)
 	return good;
 }
 
+/* Where it cannot be renewed: as long as it lasts. */
+static bool not_over(const char *cert_pem, const struct wanted *w)
+{
+	struct pki_cert_info i = {0};
+	if (pki_cert_info(cert_pem, &i, NULL) < 0)
+		return false;
+	bool good = streq(i.common_name, w->common_name) && i.not_after_s > time(NULL);
+	pki_cert_info_done(&i);
+	return good;
+}
+
+/* A crash may have left a key without its certificate. */
+static bool belong_together(const struct pki_pair *p)
+{
+	uint8_t a[32], b[32];
+	return pki_cert_key_hash(p->cert_pem, a, NULL) == 0 && pki_key_hash(p->key_pem, b, NULL) == 0 &&
+	       memcmp(a, b, sizeof(a)) == 0;
+}
+
 static int issue(const struct pki_pair *ca, const struct wanted *w, struct pki_pair *ret, struct err *err)
 {
 	const char *dns[NAMES_MAX + 1] = {0}, *ips[NAMES_MAX + 1] = {0};
@@ -108,8 +128,8 @@ static int issue(const struct pki_pair *ca, const struct wanted *w, struct pki_p
 				  .organizations = w->organizations,
 				  .dns_names = dns,
 				  .ips = ips,
-				  .server = w->names != NULL,
-				  .client = w->names == NULL,
+				  .server = w->both || w->names != NULL,
+				  .client = w->both || w->names == NULL,
 				  .not_before_s = now - 3600,
 				  .not_after_s = now + (int64_t)LEAF_DAYS * DAY_S};
 	return pki_issue(ca, &req, ret, err);
@@ -120,12 +140,18 @@ static int keep(const char *dir, const struct pki_pair *ca, const struct wanted 
 {
 	struct pki_pair p;
 	if (read_pair(dir, w->file, &p, NULL) == 0) {
-		if (still_good(p.cert_pem, w)) {
+		if (belong_together(&p) && (still_good(p.cert_pem, w) || (!ca->key_pem && not_over(p.cert_pem, w)))) {
 			*ret = p;
 			return 0;
 		}
 		pki_pair_done(&p);
 	}
+	if (!ca->key_pem)
+		return err_set(
+			err, -EKEYEXPIRED,
+			"%s/pki/%s.crt has expired or does not fit, and the CA's key is not here: join again, with --join "
+			"and --token and an empty directory",
+			dir, w->file);
 	int r = issue(ca, w, &p, err);
 	if (r < 0)
 		return r;
@@ -140,8 +166,15 @@ static int keep(const char *dir, const struct pki_pair *ca, const struct wanted 
 static int keep_ca(const char *dir, struct pki_pair *ret, struct err *err)
 {
 	_cleanup_free_ char *path = xasprintf("%s/pki/ca.crt", dir);
-	if (file_exists(path))
-		return read_pair(dir, "ca", ret, err);
+	if (file_exists(path)) {
+		int r = read_pair(dir, "ca", ret, err);
+		return r == -ENOENT && err
+			       ? err_prefix(err,
+					    "%s/pki has a CA's certificate without its key: a server that was about "
+					    "to join (give --join and --token again), or a node's directory",
+					    dir)
+			       : r;
+	}
 	int64_t now = time(NULL);
 	struct pki_pair p;
 	int r = pki_make_ca("kubernetes", now - 3600, now + (int64_t)CA_DAYS * DAY_S, &p, err);
@@ -203,15 +236,50 @@ int certs_server(const char *dir, const char *const *names, struct certs *ret, s
 	return r;
 }
 
+/* The CA; its key only where it is. */
+static int read_ca(const char *dir, struct pki_pair *ret, struct err *err)
+{
+	struct pki_pair ca = {0};
+	int r = read_text(dir, "ca", ".crt", &ca.cert_pem, err);
+	if (r == 0 && read_text(dir, "ca", ".key", &ca.key_pem, NULL) < 0)
+		ca.key_pem = NULL;
+	if (r == 0)
+		*ret = ca;
+	return r;
+}
+
+int certs_member(const char *dir, const char *name, struct pki_pair *ret_ca_cert_only, struct pki_pair *ret,
+		 struct err *err)
+{
+	static const char *const servers[] = {"mini:servers", NULL};
+	struct pki_pair ca = {0};
+	struct wanted w = {.file = "server", .common_name = name, .organizations = servers, .both = true};
+	int r = read_ca(dir, &ca, err);
+	if (r == 0)
+		r = keep(dir, &ca, &w, ret, err);
+	if (ca.key_pem)
+		explicit_bzero(ca.key_pem, strlen(ca.key_pem));
+	free(STEAL(ca.key_pem));
+	if (r < 0)
+		pki_pair_done(&ca);
+	else
+		*ret_ca_cert_only = ca;
+	return r;
+}
+
 int certs_node(const char *dir, const char *node_name, const char *const *names, struct pki_pair *ret_ca_cert_only,
 	       struct pki_pair *ret_serving, struct pki_pair *ret_client, struct pki_pair *ret_proxy, struct err *err)
 {
 	static const char *const nodes[] = {"system:nodes", NULL}, *const proxier[] = {"system:node-proxier", NULL};
 	struct pki_pair ca = {0}, serving = {0}, client = {0}, proxy = {0};
 	_cleanup_free_ char *user = xasprintf("system:node:%s", node_name);
-	int r = read_pair(dir, "ca", &ca, err);
+	int r = read_ca(dir, &ca, err);
 	if (r < 0)
-		return err ? err_prefix(err, "no cluster in %s: start `minid server --dir %s` first", dir, dir) : r;
+		return err ? err_prefix(
+				     err,
+				     "no cluster in %s: start `minid server --dir %s` first, or join one with --join and --token",
+				     dir, dir)
+			   : r;
 	struct wanted s = {.file = "kubelet", .common_name = user, .organizations = nodes, .names = names};
 	r = keep(dir, &ca, &s, &serving, err);
 	struct wanted c = {.file = "kubelet-client", .common_name = user, .organizations = nodes};

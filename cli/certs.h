@@ -15,6 +15,9 @@ struct certs {
 
 /* names: what the serving certificate must be valid for, NULL-terminated (DNS names and addresses mixed). */
 int certs_server(const char *dir, const char *const *names, struct certs *ret, struct err *err);
+/* A server's certificate among the servers; name is its common name (store/peer_tls.h). Renewed where the CA's key is. */
+int certs_member(const char *dir, const char *name, struct pki_pair *ret_ca_cert_only, struct pki_pair *ret,
+		 struct err *err);
 /* A node's serving certificate and its client certificate (system:node:NAME), signed by the CA in DIR/pki. */
 int certs_node(const char *dir, const char *node_name, const char *const *names, struct pki_pair *ret_ca_cert_only,
 	       struct pki_pair *ret_serving, struct pki_pair *ret_client, struct pki_pair *ret_proxy, struct err *err);

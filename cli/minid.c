@@ -8,6 +8,7 @@
 
 #include "cli/lock.h"
 #include "cli/roles.h"
+#include "cli/token.h"
 #include "lib/core/failpoint.h"
 #include "lib/core/log.h"
 #include "version.h"
@@ -17,15 +18,18 @@ static const char usage[] =
 	"\n"
 	"Usage:\n"
 	"  minid demo [flags]      a whole cluster on this host, in one process\n"
-	"  minid server [flags]    a control plane\n"
-	"  minid agent [flags]     a node of the control plane that lives in the same --dir\n"
+	"  minid server [flags]    a control plane; with --join one more server of another\n"
+	"  minid agent [flags]     a node: of the control plane that lives in the same --dir, or with --join of another\n"
+	"  minid token create [--dir DIR] [--role server|agent] [--ttl 24h] [--name NAME] [--learner|--witness]\n"
+	"  minid token list | delete ID [--dir DIR]\n"
+	"                          what lets servers and nodes join the cluster of the server that runs in DIR\n"
 	"  minid stop [--dir DIR]  end the minid that runs in DIR, and wait until it has\n"
 	"  minid version\n"
 	"\n"
 	"Flags:\n"
 	"  --dir DIR              all state (default /var/lib/mini)\n"
-	"  --port N               port of the API (default 6443)\n"
-	"  --listen ADDRESS       address of the API (default: demo 127.0.0.1 and the bridge, server 0.0.0.0)\n"
+	"  --listen HOST[:PORT]   where the API listens (default: demo 127.0.0.1 and the bridge, server 0.0.0.0:6443)\n"
+	"  --port N               the port of it, alone\n"
 	"  --node-port N          port of the node's API (default 10250)\n"
 	"  --node-name NAME       default: the host name\n"
 	"  --node-ip ADDRESS      default: demo the bridge's, agent the source of the default route\n"
@@ -37,9 +41,21 @@ static const char usage[] =
 	"  --log-format FORMAT    text or json\n"
 	"  -v, --verbose          log more\n"
 	"\n"
+	"Flags of servers (remembered in DIR; a later start needs none of them):\n"
+	"  --join URL             https://HOST:PORT of any server of the cluster to join; agents too\n"
+	"  --token TOKEN          of minid token create\n"
+	"  --name NAME            of this server in the cluster (default: the host name, and an id made of --dir)\n"
+	"  --peer-listen HOST:PORT  where other servers find this one (default 0.0.0.0:6444)\n"
+	"  --advertise ADDRESS    what the others are told (default: what it listens on, else as --node-ip)\n"
+	"  --learner, --witness   has all data and does not vote; votes and has no data\n"
+	"  --history TIME         how long old revisions are kept (default 5m)\n"
+	"  --history-bytes SIZE   how much of them is kept in memory (default 64Mi)\n"
+	"\n"
 	"Examples:\n"
 	"  minid demo --detach && minictl --kubeconfig /var/lib/mini/admin.kubeconfig get nodes\n"
 	"  minid demo --dir /tmp/c1 --port 7443\n"
+	"  minid token create                                        # at a server, then on another host:\n"
+	"  minid server --join https://10.0.0.1:6443 --token TOKEN\n"
 	"  minid stop\n";
 
 static int fail(const struct err *err)
@@ -165,13 +181,16 @@ int main(int argc, char **argv)
 		fputs(usage, stderr);
 		return 2;
 	}
-	if (options_parse(argc - 2, argv + 2, &o, &err) < 0 || failpoints_from_env(&err) < 0) {
+	bool token = streq(verb, "token");
+	if (options_parse(argc - 2, argv + 2, token ? 2 : 0, &o, &err) < 0 || failpoints_from_env(&err) < 0) {
 		fail(&err);
 		return 2;
 	}
 	log_set_json(o.log_json);
 	if (o.verbose)
 		log_set_level(LOG_DEBUG);
+	if (token)
+		return token_main(&o);
 	raise_limits();
 	complete_path();
 	if (streq(verb, "stop"))

@@ -1,14 +1,12 @@
 #include "cli/roles.h"
 
-#include <arpa/inet.h>
+#include <dirent.h>
 #include <errno.h>
-#include <netdb.h>
-#include <netinet/in.h>
 #include <signal.h>
-#include <sys/socket.h>
 #include <sys/statvfs.h>
 
 #include "cli/certs.h"
+#include "cli/join.h"
 #include "cli/node.h"
 #include "cli/server.h"
 #include "lib/client/client_http.h"
@@ -27,6 +25,7 @@
  */
 struct process {
 	enum role role;
+	struct options own; /* the given ones, and what this host remembers */
 	const struct options *options;
 	uv_loop_t loop;
 	struct env *env;
@@ -109,18 +108,6 @@ static void on_signal(uv_signal_t *h, int signum)
 
 /* ---- starting ---- */
 
-/* The address that the default route would use: no packet is sent for this. */
-static void default_address(char ret[64])
-{
-	struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(9), .sin_addr = {htonl(0xc0000201)}}, self;
-	socklen_t len = sizeof(self);
-	_cleanup_close_ int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	snprintf(ret, 64, "127.0.0.1");
-	if (fd >= 0 && connect(fd, (struct sockaddr *)&to, sizeof(to)) == 0 &&
-	    getsockname(fd, (struct sockaddr *)&self, &len) == 0)
-		inet_ntop(AF_INET, &self.sin_addr, ret, 64);
-}
-
 static void pick_names(struct process *p)
 {
 	if (gethostname(p->host_name, sizeof(p->host_name) - 1) < 0 || !p->host_name[0])
@@ -135,7 +122,7 @@ static void pick_names(struct process *p)
 	else if (p->role == ROLE_DEMO)
 		snprintf(p->node_ip, sizeof(p->node_ip), "%s", network_gateway(p->network));
 	else
-		default_address(p->node_ip);
+		settings_default_address(p->node_ip);
 }
 
 static void tell_ready(struct process *p)
@@ -149,8 +136,10 @@ static void tell_ready(struct process *p)
 	}
 	if (p->role == ROLE_AGENT)
 		printf("mini is ready: node %s runs\n", p->node_name);
+	else if (!server_url(p->server))
+		printf("mini is ready: a witness votes, and serves nothing\n");
 	else
-		printf("mini is ready: https://127.0.0.1:%u, export KUBECONFIG=%s/admin.kubeconfig\n", o->port, o->dir);
+		printf("mini is ready: %s, export KUBECONFIG=%s/admin.kubeconfig\n", server_url(p->server), o->dir);
 	fflush(stdout);
 }
 
@@ -195,24 +184,32 @@ static void on_server_ready(void *arg, const struct err *err)
 	tell_ready(p);
 }
 
+static void on_server_failed(void *arg, const struct err *err)
+{
+	struct err e = ERR_INIT;
+	err_copy(&e, err);
+	log_error("minid", "ending: %s", err->message);
+	end_with(arg, &e);
+}
+
 static int start_server(struct process *p, struct err *err)
 {
-	const char *listen[3] = {0}, *names[4] = {0};
-	if (p->options->listen)
+	const char *listen[3] = {0}, *names[4] = {p->node_ip, p->node_name, NULL};
+	bool demo = p->role == ROLE_DEMO;
+	if (demo && p->options->listen) {
 		listen[0] = p->options->listen;
-	else if (p->role == ROLE_DEMO) {
+	} else if (demo) {
 		listen[0] = "127.0.0.1";
 		listen[1] = p->node_ip;
-	} else
-		listen[0] = "0.0.0.0";
-	names[0] = p->node_ip;
-	names[1] = p->node_name;
+	}
 	struct server_config c = {.options = p->options,
-				  .listen = listen,
+				  .listen = demo ? listen : NULL,
 				  .names = names,
+				  .host_name = p->host_name,
 				  .advertise_ip = p->node_ip,
-				  .identity = p->host_name,
-				  .kubeconfig_host = "127.0.0.1"};
+				  .alone = demo,
+				  .stop = &p->ending,
+				  .failed = on_server_failed};
 	return server_start(p->env, &p->loop, &c, on_server_ready, p, &p->server, err);
 }
 
@@ -225,6 +222,26 @@ static int remote_client(struct process *p, const struct pki_pair *ca, const str
 	struct kubeconfig k = {
 		.server = url, .ca_pem = ca->cert_pem, .cert_pem = cert->cert_pem, .key_pem = cert->key_pem};
 	return client_http_new(p->env, &p->loop, &k, "minid-agent", ret, err);
+}
+
+/* A node of a cluster elsewhere: joins it, or has joined, and then knows where it is. */
+static int agent_join(struct process *p, struct err *err)
+{
+	char *server = NULL, *pods = NULL, *services = NULL;
+	struct join_ctx c = {.env = p->env, .loop = &p->loop, .stop = &p->ending, .options = p->options};
+	int r = p->options->join ? join_agent(&c, p->node_name, p->node_ip, err) : 0;
+	if (r == 0)
+		r = join_agent_settings(p->options->dir, &server, &pods, &services, err);
+	if (r < 0)
+		return r;
+	/* these live as long as the process */
+	if (server && !p->own.server)
+		p->own.server = server;
+	if (pods)
+		p->own.cluster_cidr = pods;
+	if (services)
+		p->own.service_cidr = services;
+	return 0;
 }
 
 static int start_agent(struct process *p, struct err *err)
@@ -272,6 +289,10 @@ static int start(struct process *p, struct err *err)
 {
 	_cleanup_free_ char *journal = xasprintf("%s/host.journal", p->options->dir);
 	int r = check_space(p->options->dir, err);
+	if (r == 0 && p->role == ROLE_AGENT) {
+		pick_names(p);
+		r = agent_join(p, err);
+	}
 	if (r < 0)
 		return r;
 	if (has_node(p)) {
@@ -311,7 +332,8 @@ int role_run(enum role role, const struct options *o, int report, struct err *er
 {
 	struct process *p = NEW(struct process);
 	p->role = role;
-	p->options = o;
+	p->own = *o;
+	p->options = &p->own;
 	p->report = report;
 	uv_loop_init(&p->loop);
 	p->env = env_uv_new(&p->loop);
@@ -325,6 +347,8 @@ int role_run(enum role role, const struct options *o, int report, struct err *er
 	struct err e = ERR_INIT;
 	if (start(p, &e) < 0)
 		end_with(p, &e);
+	if (p->ending && !p->server && !p->node)
+		uv_stop(&p->loop); /* a signal came while it started: that loop is over already */
 	uv_run(&p->loop, UV_RUN_DEFAULT);
 	undo_host(p);
 	/* What fails before it is ready is for the terminal too, which this process may have left. */
@@ -340,20 +364,39 @@ int role_run(enum role role, const struct options *o, int report, struct err *er
 	return r;
 }
 
+/* Stores that were moved aside. */
+static int remove_damaged(const char *dir, struct err *err)
+{
+	DIR *d = opendir(dir);
+	int r = 0;
+	if (!d)
+		return 0;
+	for (struct dirent *e; r == 0 && (e = readdir(d));) {
+		if (!str_starts(e->d_name, "store.damaged-"))
+			continue;
+		_cleanup_free_ char *path = xasprintf("%s/%s", dir, e->d_name);
+		r = rm_rf(path, err);
+	}
+	closedir(d);
+	return r;
+}
+
 /* What minid makes in its directory. Nothing else in it is touched: it may be a directory that someone keeps more in. */
 static int remove_state(const char *dir, struct err *err)
 {
-	static const char *const made[] = {"store",     "pki",         "images",    "run",          "containers",
-					   "pods",      "network",     "log",       "host.journal", "admin.kubeconfig",
-					   "minid.log", "server.lock", "agent.lock"};
+	static const char *const made[] = {"store",     "pki",         "images",     "run",          "containers",
+					   "pods",      "network",     "log",        "host.journal", "admin.kubeconfig",
+					   "minid.log", "server.lock", "agent.lock", "server.json",  "members",
+					   "agent.json"};
 	for (size_t i = 0; i < ARRAY_LEN(made); i++) {
 		_cleanup_free_ char *path = xasprintf("%s/%s", dir, made[i]);
 		int r = rm_rf(path, err);
 		if (r < 0)
 			return r;
 	}
+	int r = remove_damaged(dir, err);
 	rmdir(dir);
-	return 0;
+	return r;
 }
 
 int role_reset(const struct options *o, struct err *err)

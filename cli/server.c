@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 
 #include "cli/certs.h"
+#include "cli/member.h"
 #include "controllers/controllers.h"
 #include "lib/client/client_http.h"
 #include "lib/core/file.h"
@@ -12,20 +13,29 @@
 
 #define NAMES_MAX 48u
 
+/* A witness is a member and nothing else: it has no API, no keys and no controllers. */
 struct server {
 	struct env *env;
 	uv_loop_t *loop;
 	struct certs certs;
-	struct store *store;
+	struct member *member;
 	struct apiserver *api;
 	struct client *controller_client, *scheduler_client;
 	struct controllers *controllers;
 	struct scheduler *scheduler;
-	char *identity, *kubeconfig_path, *cluster_cidr, *url;
+	char *kubeconfig_path, *cluster_cidr, *service_cidr, *url;
+	uint16_t port;
 	void (*ready)(void *, const struct err *);
+	void (*failed)(void *, const struct err *);
 	void (*stopped)(void *);
 	void *arg, *stopped_arg;
+	struct env_post witness_ready;
 };
+
+const char *server_url(const struct server *s)
+{
+	return s->url;
+}
 
 struct client *server_client(struct server *s, const char *user, const char *const *groups)
 {
@@ -52,49 +62,69 @@ static int load_certs(struct server *s, const struct server_config *c, struct er
 	const char *names[NAMES_MAX + 1] = {0};
 	unsigned n = 0;
 	char host[256] = "";
-	_cleanup_free_ char *service_ip = first_service_ip(c->options->service_cidr);
+	_cleanup_free_ char *service_ip = first_service_ip(s->service_cidr);
 	for (size_t i = 0; i < ARRAY_LEN(fixed); i++)
 		names[n++] = fixed[i];
 	names[n++] = service_ip;
 	if (gethostname(host, sizeof(host) - 1) == 0 && *host)
 		names[n++] = host;
+	if (!streq(member_host(s->member), "127.0.0.1"))
+		names[n++] = member_host(s->member);
 	for (const char *const *e = c->names; e && *e && n < NAMES_MAX; e++)
 		names[n++] = *e;
 	return certs_server(c->options->dir, names, &s->certs, err);
 }
 
-static int open_store(struct server *s, const struct server_config *c, struct err *err)
+static bool is_any(const char *host)
 {
-	struct store_config sc = {.dir = c->options->dir};
-	return store_open(s->env, &sc, &s->store, err);
+	return !host || streq(host, "0.0.0.0") || streq(host, "::");
+}
+
+static int listen_on(struct server *s, struct tls_context *tls, const char *host, struct err *err)
+{
+	int r = apiserver_listen(s->api, tls, host, s->port, err);
+	if (r == -EADDRINUSE)
+		err_set(err, r,
+			"port %u of %s is taken by another program: stop that one, or choose another with --port or --listen",
+			s->port, host);
+	return r;
 }
 
 static int open_api(struct server *s, const struct server_config *c, struct err *err)
 {
-	struct apiserver_config ac = {.store = s->store,
-				      .service_cidr = c->options->service_cidr,
+	const char *host = member_host(s->member), *listen = member_settings(s->member)->listen;
+	const char *only[] = {listen ? listen : "0.0.0.0", NULL}, *const *hosts = c->listen ? c->listen : only;
+	struct apiserver_config ac = {.store = member_store(s->member),
+				      .service_cidr = s->service_cidr,
+				      .cluster_cidr = s->cluster_cidr,
+				      .name = member_settings(s->member)->name,
 				      .node_port_min = 30000,
 				      .node_port_max = 32767,
 				      .ca_pem = s->certs.ca.cert_pem,
+				      .ca_key_pem = s->certs.ca.key_pem,
 				      .sa_key_pem = s->certs.sa_key,
 				      .kubelet_client_cert_pem = s->certs.kubelet_client.cert_pem,
 				      .kubelet_client_key_pem = s->certs.kubelet_client.key_pem,
-				      .advertise_ip = c->advertise_ip,
-				      .advertise_port = c->options->port};
+				      .advertise_ip = c->alone || str_starts(host, "127.") ? c->advertise_ip : host,
+				      .advertise_port = s->port};
 	struct tls_context *tls = NULL;
 	int r = apiserver_new(s->env, s->loop, &ac, &s->api, err);
 	if (r == 0)
 		r = tls_server_context(s->certs.apiserver.cert_pem, s->certs.apiserver.key_pem, s->certs.ca.cert_pem,
 				       &tls, err);
-	for (const char *const *host = c->listen; r == 0 && *host; host++) {
-		r = apiserver_listen(s->api, tls, *host, c->options->port, err);
-		if (r == -EADDRINUSE)
-			err_set(err, r,
-				"port %u of %s is taken by another program: stop that one, or choose another with --port",
-				c->options->port, *host);
-	}
+	for (; r == 0 && *hosts; hosts++)
+		r = listen_on(s, tls, *hosts, err);
 	tls_context_unref(tls);
 	return r;
+}
+
+/* What this host's own clients ask: loopback where it is listened on. */
+static void make_url(struct server *s, const struct server_config *c)
+{
+	const struct settings *st = member_settings(s->member);
+	const char *host = c->listen || is_any(st->listen) ? "127.0.0.1" : st->listen;
+	_cleanup_free_ char *address = settings_join_address(host, s->port);
+	s->url = xasprintf("https://%s", address);
 }
 
 static int write_kubeconfig(struct server *s, struct err *err)
@@ -110,13 +140,14 @@ static int write_kubeconfig(struct server *s, struct err *err)
 static void start_reconcilers(struct server *s)
 {
 	static const char *const none[] = {NULL};
+	const char *identity = member_settings(s->member)->name;
 	struct controllers_config cc = {
-		.cluster_cidr = s->cluster_cidr, .ca_pem = s->certs.ca.cert_pem, .identity = s->identity};
+		.cluster_cidr = s->cluster_cidr, .ca_pem = s->certs.ca.cert_pem, .identity = identity};
 	s->controller_client = server_client(s, "system:kube-controller-manager", none);
 	s->controllers = controllers_new(s->controller_client, &cc);
 	controllers_start(s->controllers);
 	s->scheduler_client = server_client(s, "system:kube-scheduler", none);
-	s->scheduler = scheduler_new(s->scheduler_client, s->identity);
+	s->scheduler = scheduler_new(s->scheduler_client, identity);
 	scheduler_start(s->scheduler);
 }
 
@@ -131,14 +162,14 @@ static void on_ready(void *arg, const struct err *err)
 static void server_free(struct server *s)
 {
 	certs_done(&s->certs);
-	free(s->identity);
 	free(s->kubeconfig_path);
 	free(s->cluster_cidr);
+	free(s->service_cidr);
 	free(s->url);
 	free(s);
 }
 
-static void on_store_closed(void *arg)
+static void on_member_closed(void *arg)
 {
 	struct server *s = arg;
 	void (*done)(void *) = s->stopped;
@@ -150,16 +181,17 @@ static void on_store_closed(void *arg)
 static void on_api_closed(void *arg)
 {
 	struct server *s = arg;
-	if (s->store)
-		s->store->engine->close(s->store, on_store_closed, s);
+	if (s->member)
+		member_close(s->member, on_member_closed, s);
 	else
-		on_store_closed(s);
+		on_member_closed(s);
 }
 
 void server_stop(struct server *s, void (*done)(void *arg), void *arg)
 {
 	s->stopped = done;
 	s->stopped_arg = arg;
+	env_post_cancel(s->env, &s->witness_ready);
 	scheduler_free(s->scheduler);
 	controllers_free(s->controllers);
 	client_free(s->scheduler_client);
@@ -175,6 +207,57 @@ static void on_aborted(void *arg)
 	*(bool *)arg = true;
 }
 
+static void on_removed(void *arg, const struct err *err)
+{
+	struct server *s = arg;
+	if (s->failed)
+		s->failed(s->arg, err);
+}
+
+static int open_member(struct server *s, const struct server_config *c, struct err *err)
+{
+	struct member_config mc = {.join = {.env = s->env, .loop = s->loop, .stop = c->stop, .options = c->options},
+				   .host_name = c->host_name,
+				   .alone = c->alone,
+				   .removed = on_removed,
+				   .arg = s};
+	int r = member_new(&mc, &s->member, err);
+	if (r < 0)
+		return r;
+	const struct settings *st = member_settings(s->member);
+	s->port = st->port;
+	s->cluster_cidr = xstrdup(st->cluster_cidr ? st->cluster_cidr : c->options->cluster_cidr);
+	s->service_cidr = xstrdup(st->service_cidr ? st->service_cidr : c->options->service_cidr);
+	/* a server's own certificate is signed by the CA, which the first one makes here */
+	if (!member_is_witness(s->member)) {
+		make_url(s, c);
+		r = load_certs(s, c, err);
+	}
+	return r < 0 ? r : member_open(s->member, err);
+}
+
+static void on_witness_ready(struct env_post *p)
+{
+	struct server *s = CONTAINER_OF(p, struct server, witness_ready);
+	s->ready(s->arg, &(struct err){0});
+}
+
+static int start_api(struct server *s, const struct server_config *c, struct err *err)
+{
+	if (member_is_witness(s->member)) {
+		s->witness_ready.fn = on_witness_ready;
+		env_post(s->env, &s->witness_ready);
+		return 0;
+	}
+	/* Before it answers: whoever finds the port open finds the credentials too. */
+	int r = write_kubeconfig(s, err);
+	if (r == 0)
+		r = open_api(s, c, err);
+	if (r == 0)
+		apiserver_start(s->api, on_ready, s);
+	return r;
+}
+
 int server_start(struct env *env, uv_loop_t *loop, const struct server_config *c,
 		 void (*ready)(void *arg, const struct err *err), void *arg, struct server **ret, struct err *err)
 {
@@ -182,19 +265,12 @@ int server_start(struct env *env, uv_loop_t *loop, const struct server_config *c
 	s->env = env;
 	s->loop = loop;
 	s->ready = ready;
+	s->failed = c->failed;
 	s->arg = arg;
-	s->identity = xstrdup(c->identity);
-	s->cluster_cidr = xstrdup(c->options->cluster_cidr);
 	s->kubeconfig_path = xasprintf("%s/admin.kubeconfig", c->options->dir);
-	s->url = xasprintf("https://%s:%u", c->kubeconfig_host, c->options->port);
-	int r = load_certs(s, c, err);
+	int r = open_member(s, c, err);
 	if (r == 0)
-		r = open_store(s, c, err);
-	/* Before it answers: whoever finds the port open finds the credentials too. */
-	if (r == 0)
-		r = write_kubeconfig(s, err);
-	if (r == 0)
-		r = open_api(s, c, err);
+		r = start_api(s, c, err);
 	if (r < 0) {
 		bool gone = false;
 		server_stop(s, on_aborted, &gone);
@@ -202,7 +278,6 @@ int server_start(struct env *env, uv_loop_t *loop, const struct server_config *c
 			uv_run(loop, UV_RUN_ONCE);
 		return r;
 	}
-	apiserver_start(s->api, on_ready, s);
 	*ret = s;
 	return 0;
 }

@@ -1,0 +1,456 @@
+#include "cli/member.h"
+
+#include <errno.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "cli/call.h"
+#include "cli/certs.h"
+#include "lib/core/file.h"
+#include "lib/core/log.h"
+#include "store/peer_tls.h"
+
+#define FOLLOW_US   (5ull * 1000000) /* how often the list of members is looked at */
+#define POLL_MS     100
+#define PROGRESS_MS 1000
+
+struct member {
+	struct member_config config;
+	struct settings settings;
+	struct store *store;
+	struct peer_tls *peers;
+	char host[256], peer_host[256];
+	char *api, *peer; /* addresses for others */
+	uint64_t seen;    /* hash of the members as last written */
+	bool asking;      /* store_members under way */
+	bool told;        /* that it was removed */
+	struct env_timer follow;
+	void (*closed)(void *arg);
+	void *closed_arg;
+};
+
+const struct settings *member_settings(const struct member *m)
+{
+	return &m->settings;
+}
+
+struct store *member_store(struct member *m)
+{
+	return m->store;
+}
+
+const char *member_host(const struct member *m)
+{
+	return m->host;
+}
+
+bool member_is_witness(const struct member *m)
+{
+	return m->settings.wish == STORE_ROLE_WITNESS;
+}
+
+static const char *dir_of(const struct member *m)
+{
+	return m->config.join.options->dir;
+}
+
+static struct call_to waiter(const struct member *m)
+{
+	return (struct call_to){.env = m->config.join.env, .loop = m->config.join.loop, .stop = m->config.join.stop};
+}
+
+/* ---- before the store ---- */
+
+static void make_addresses(struct member *m)
+{
+	const struct settings *s = &m->settings;
+	const struct options *o = m->config.join.options;
+	settings_address(s, o, s->listen, m->host);
+	settings_address(s, o, s->peer_listen, m->peer_host);
+	if (m->config.alone)
+		return;
+	_cleanup_free_ char *api = settings_join_address(m->host, s->port);
+	m->api = member_is_witness(m) ? xstrdup("") : xasprintf("https://%s", api);
+	m->peer = settings_join_address(m->peer_host, s->peer_port);
+	m->config.join.api = m->api;
+	m->config.join.peer = m->peer;
+}
+
+static int come_in(struct member *m, struct err *err)
+{
+	const struct options *o = m->config.join.options;
+	if (m->config.alone && o->join)
+		return err_set(err, -EINVAL, "a demo is a cluster of its own: `minid server --join` joins another");
+	int r = o->join ? join_server(&m->config.join, &m->settings, err) : 0;
+	if (r < 0 || !m->settings.member || m->config.alone)
+		return r;
+	return join_finish(&m->config.join, &m->settings, err);
+}
+
+static void member_free(struct member *m)
+{
+	settings_done(&m->settings);
+	free(m->api);
+	free(m->peer);
+	free(m);
+}
+
+int member_new(const struct member_config *config, struct member **ret, struct err *err)
+{
+	struct member *m = NEW(struct member);
+	m->config = *config;
+	int r = settings_read(dir_of(m), &m->settings, err);
+	if (r == 0) {
+		settings_apply(&m->settings, config->join.options, config->host_name);
+		make_addresses(m);
+		r = come_in(m, err);
+	}
+	if (r < 0)
+		member_free(m);
+	else
+		*ret = m;
+	return r;
+}
+
+/* ---- the store ---- */
+
+static int try_open(struct member *m, struct err *err)
+{
+	const struct options *o = m->config.join.options;
+	const struct settings *s = &m->settings;
+	struct store_config sc = {.dir = o->dir,
+				  .history_us = o->history_us,
+				  .history_bytes = o->history_bytes,
+				  .cluster = s->cluster,
+				  .member = s->member,
+				  .join = s->joining,
+				  .peer = m->peers ? peer_tls_peer(m->peers) : NULL,
+				  .name = s->name,
+				  .peer_address = m->peer,
+				  .api_address = m->api};
+	return store_open(m->config.join.env, &sc, &m->store, err);
+}
+
+static bool store_is_there(const struct member *m)
+{
+	_cleanup_free_ char *path = xasprintf("%s/store", dir_of(m));
+	return file_exists(path);
+}
+
+static int move_aside(const struct member *m, struct err *err)
+{
+	_cleanup_free_ char *from = xasprintf("%s/store", dir_of(m));
+	_cleanup_free_ char *to = xasprintf("%s/store.damaged-%lld", dir_of(m), (long long)time(NULL));
+	if (!file_exists(from))
+		return 0;
+	if (rename(from, to) < 0)
+		return err_errno(err, "rename %s to %s", from, to);
+	log_warn("member", "damaged store kept for whoever wants to look path=%s", to);
+	return 0;
+}
+
+/* The others know what this one has lost: it comes back as a member of another id. */
+static int come_back(struct member *m, struct err *err)
+{
+	struct others others = {0};
+	int r = move_aside(m, err);
+	if (r == 0)
+		r = others_read(dir_of(m), &others, err);
+	if (r == 0)
+		r = join_again(&m->config.join, &m->settings, &others, err);
+	others_done(&others);
+	return r < 0 ? r : try_open(m, err);
+}
+
+static int open_store(struct member *m, struct err *err)
+{
+	struct others others = {0};
+	if (others_read(dir_of(m), &others, err) < 0)
+		return err ? err->code : -EIO;
+	bool others_known = join_has_others(&m->settings, &others);
+	others_done(&others);
+	if (others_known && !m->settings.joining && !store_is_there(m)) {
+		log_warn("member", "the store is gone, the other servers have its content dir=%s", dir_of(m));
+		return come_back(m, err);
+	}
+	int r = try_open(m, err);
+	if (r != -EUCLEAN || !others_known)
+		return r;
+	log_error("member", "the store is damaged, the other servers have its content: %s", err ? err->message : "");
+	err_done(err);
+	return come_back(m, err);
+}
+
+/* ---- what the cluster knows, as a plain call ---- */
+
+struct asked {
+	bool done;
+	struct err err;
+	uint64_t cluster, self;
+	struct store_member me;
+	bool known, member; /* of a configuration at all; this one of it */
+	uint64_t commit, applied;
+};
+
+static void on_asked(void *arg, const struct err *err, const struct store_members *ms)
+{
+	struct asked *a = arg;
+	a->done = true;
+	if (err && err->code) {
+		err_copy(&a->err, err);
+		return;
+	}
+	a->cluster = ms->cluster;
+	a->self = ms->self;
+	a->commit = ms->commit;
+	a->applied = ms->applied;
+	a->known = ms->n > 0;
+	for (size_t i = 0; i < ms->n; i++) {
+		if (ms->members[i].id != ms->self)
+			continue;
+		a->me = ms->members[i];
+		a->member = a->me.wish != STORE_ROLE_NONE || a->me.role != STORE_ROLE_NONE;
+	}
+}
+
+/* The callback always comes: the store answers what it knows. */
+static int ask(struct member *m, struct asked *ret, struct err *err)
+{
+	*ret = (struct asked){0};
+	store_members(m->store, true, on_asked, ret);
+	while (!ret->done)
+		uv_run(m->config.join.loop, UV_RUN_ONCE);
+	return ret->err.code ? err_move(err, &ret->err) : 0;
+}
+
+static int removed(const struct member *m, struct err *err)
+{
+	return err_set(
+		err, -ENOTCONN,
+		"this server was removed from its cluster: to come back as a new one, forget its state (minid server "
+		"--dir %s --reset) and join with a token",
+		dir_of(m));
+}
+
+/* ---- peers ---- */
+
+static int start_peers(struct member *m, struct err *err)
+{
+	struct pki_pair ca = {0}, own = {0};
+	struct settings *s = &m->settings;
+	char name[PEER_TLS_NAME_MAX];
+	peer_tls_name(s->member, name);
+	int r = certs_member(dir_of(m), name, &ca, &own, err);
+	_cleanup_free_ char *listen = settings_join_address(s->peer_listen ? s->peer_listen : "0.0.0.0", s->peer_port);
+	struct peer_tls_config pc = {.cert_pem = own.cert_pem,
+				     .key_pem = own.key_pem,
+				     .ca_pem = ca.cert_pem,
+				     .cluster = s->cluster,
+				     .member = s->member,
+				     .listen = listen};
+	if (r == 0)
+		r = peer_tls_start(m->peers, &pc, err);
+	if (r == -EADDRINUSE)
+		err_set(err, r,
+			"%s, where the other servers are to find this one, is taken by another program: choose another with "
+			"--peer-listen",
+			listen);
+	pki_pair_done(&ca);
+	pki_pair_done(&own);
+	return r;
+}
+
+/* ---- catching up ---- */
+
+static void say_progress(const struct asked *a, uint64_t *said_ms)
+{
+	uint64_t now = uv_hrtime() / 1000000;
+	if (*said_ms && now - *said_ms < PROGRESS_MS)
+		return;
+	*said_ms = now;
+	if (!a->known)
+		printf("joining: waiting for the cluster's leader\n");
+	else if (a->applied < a->commit)
+		printf("joining: has %llu of %llu entries\n", (unsigned long long)a->applied,
+		       (unsigned long long)a->commit);
+	else
+		printf("joining: has all %llu entries, is to become a member\n", (unsigned long long)a->applied);
+	fflush(stdout);
+}
+
+static int catch_up(struct member *m, struct err *err)
+{
+	struct asked a;
+	uint64_t said_ms = 0;
+	struct call_to w = waiter(m);
+	for (;;) {
+		int r = ask(m, &a, err);
+		if (r < 0)
+			return r;
+		if (a.known && a.member && a.me.role == a.me.wish && a.me.role != STORE_ROLE_NONE)
+			break;
+		if (a.known && a.member && a.me.wish == STORE_ROLE_NONE)
+			return removed(m, err);
+		say_progress(&a, &said_ms);
+		if (call_wait(&w, POLL_MS) < 0)
+			return err_set(err, -ECANCELED, "stopped while it joined; the next start goes on");
+	}
+	m->settings.joining = false;
+	m->settings.wish = a.me.wish;
+	log_info("member", "joined name=%s id=%016llx role=%s", m->settings.name, (unsigned long long)a.self,
+		 a.me.role == STORE_ROLE_VOTER     ? "voter"
+		 : a.me.role == STORE_ROLE_LEARNER ? "learner"
+						   : "witness");
+	return settings_write(dir_of(m), &m->settings, err);
+}
+
+/* ---- following the list of members ---- */
+
+static uint64_t hash_members(const struct store_members *ms)
+{
+	uint64_t h = ms->n;
+	for (size_t i = 0; i < ms->n; i++) {
+		const struct store_member *x = &ms->members[i];
+		h = h * 31 + x->id;
+		h = h * 31 + (uint64_t)x->wish;
+		h = h * 31 + hash64(x->name, strlen(x->name));
+		h = h * 31 + hash64(x->api, strlen(x->api));
+		h = h * 31 + hash64(x->peer, strlen(x->peer));
+	}
+	return h ? h : 1;
+}
+
+static void tell_removed(struct member *m)
+{
+	struct err err = ERR_INIT;
+	if (m->told || !m->config.removed)
+		return;
+	m->told = true;
+	removed(m, &err);
+	m->config.removed(m->config.arg, &err);
+	err_done(&err);
+}
+
+static void on_followed(void *arg, const struct err *err, const struct store_members *ms)
+{
+	struct member *m = arg;
+	struct err e = ERR_INIT;
+	m->asking = false;
+	if (m->closed || (err && err->code))
+		return;
+	env_timer_start(m->config.join.env, &m->follow, FOLLOW_US);
+	bool me = false;
+	for (size_t i = 0; i < ms->n; i++)
+		me |= ms->members[i].id == ms->self && ms->members[i].wish != STORE_ROLE_NONE;
+	if (ms->n && !me) {
+		tell_removed(m);
+		return;
+	}
+	uint64_t h = hash_members(ms);
+	if (h == m->seen)
+		return;
+	if (others_write(dir_of(m), ms->members, ms->n, &e) < 0)
+		log_error("member", "the list of servers could not be written: %s", e.message);
+	else
+		m->seen = h;
+	err_done(&e);
+}
+
+static void on_follow(struct env_timer *t)
+{
+	struct member *m = CONTAINER_OF(t, struct member, follow);
+	m->asking = true;
+	store_members(m->store, true, on_followed, m);
+}
+
+/* ---- open and close ---- */
+
+static bool is_alone(const struct store_members *ms)
+{
+	return ms->n <= 1;
+}
+
+static void on_count(void *arg, const struct err *err, const struct store_members *ms)
+{
+	int *n = arg;
+	*n = (err && err->code) || is_alone(ms) ? 1 : 2;
+}
+
+/* Who is alone and was not told where to listen for others does without, where that port is taken. */
+static bool may_do_without(struct member *m)
+{
+	int n = 0;
+	store_members(m->store, true, on_count, &n);
+	while (n == 0)
+		uv_run(m->config.join.loop, UV_RUN_ONCE);
+	return n == 1 && !m->settings.joining && !m->config.join.options->peer_given;
+}
+
+static int open_peers(struct member *m, struct err *err)
+{
+	struct err e = ERR_INIT;
+	int r = start_peers(m, &e);
+	if (r == -EADDRINUSE && may_do_without(m)) {
+		log_warn("member", "no other server can join this one: %s", e.message);
+		err_done(&e);
+		return 0;
+	}
+	return r < 0 ? err_move(err, &e) : 0;
+}
+
+int member_open(struct member *m, struct err *err)
+{
+	struct asked a;
+	if (!m->config.alone)
+		m->peers = peer_tls_new(m->config.join.env, m->config.join.loop);
+	int r = open_store(m, err);
+	if (r == 0)
+		r = ask(m, &a, err);
+	if (r < 0)
+		return r;
+	if (m->config.alone)
+		return 0;
+	m->settings.cluster = a.cluster;
+	m->settings.member = a.self;
+	if (a.known && !a.member && !m->settings.joining)
+		return removed(m, err);
+	r = settings_write(dir_of(m), &m->settings, err);
+	if (r == 0)
+		r = open_peers(m, err);
+	if (r == 0 && m->settings.joining)
+		r = catch_up(m, err);
+	if (r < 0)
+		return r;
+	m->follow.fn = on_follow;
+	env_timer_start(m->config.join.env, &m->follow, 0);
+	return 0;
+}
+
+static void on_peers_closed(void *arg)
+{
+	struct member *m = arg;
+	void (*done)(void *) = m->closed;
+	void *done_arg = m->closed_arg;
+	member_free(m);
+	done(done_arg);
+}
+
+static void on_store_closed(void *arg)
+{
+	struct member *m = arg;
+	if (m->peers)
+		peer_tls_close(m->peers, on_peers_closed, m);
+	else
+		on_peers_closed(m);
+}
+
+void member_close(struct member *m, void (*done)(void *arg), void *arg)
+{
+	m->closed = done;
+	m->closed_arg = arg;
+	env_timer_stop(m->config.join.env, &m->follow);
+	if (m->store)
+		m->store->engine->close(m->store, on_store_closed, m);
+	else
+		on_store_closed(m);
+}

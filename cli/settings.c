@@ -1,0 +1,232 @@
+#include "cli/settings.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <ifaddrs.h>
+#include <net/if.h>
+#include <sys/socket.h>
+
+#include "apiserver/mini_api.h"
+#include "lib/core/file.h"
+
+#define FILE_MAX (256u << 10)
+
+static char *dup_or_null(const char *s)
+{
+	return str_empty(s) ? NULL : xstrdup(s);
+}
+
+static int read_tree(const char *dir, const char *file, json_t **ret, struct err *err)
+{
+	_cleanup_free_ char *path = xasprintf("%s/%s", dir, file);
+	_cleanup_buf_ struct buf b = BUF_INIT;
+	if (!file_exists(path))
+		return 0;
+	int r = file_read(path, FILE_MAX, &b, err);
+	if (r < 0)
+		return r;
+	if (json_parse(b.data, b.len, ret, NULL) < 0 || !json_is_object(*ret))
+		return err_set(err, -EBADMSG, "%s cannot be read: it is not what minid writes there", path);
+	if (json_get_int(*ret, "version", 0) != MINI_VERSION)
+		return err_set(err, -EPROTONOSUPPORT, "%s is of a newer version of minid", path);
+	return 0;
+}
+
+static int write_tree(const char *dir, const char *file, const json_t *tree, struct err *err)
+{
+	_cleanup_free_ char *path = xasprintf("%s/%s", dir, file);
+	_cleanup_buf_ struct buf b = BUF_INIT, old = BUF_INIT;
+	json_write_pretty(&b, tree, 2);
+	buf_addc(&b, '\n');
+	if (file_exists(path) && file_read(path, FILE_MAX, &old, NULL) == 0 && streq(buf_str(&old), buf_str(&b)))
+		return 0;
+	return file_write_atomic(path, b.data, b.len, 0600, err);
+}
+
+int settings_read(const char *dir, struct settings *ret, struct err *err)
+{
+	_cleanup_json_ json_t *t = NULL;
+	int r = read_tree(dir, "server.json", &t, err);
+	if (r < 0)
+		return r;
+	struct settings s = {.name = dup_or_null(json_get_str(t, "name", "")),
+			     .listen = dup_or_null(json_get_str(t, "listen", "")),
+			     .port = (uint16_t)json_get_int(t, "port", 0),
+			     .peer_listen = dup_or_null(json_get_str(t, "peerListen", "")),
+			     .peer_port = (uint16_t)json_get_int(t, "peerPort", 0),
+			     .advertise = dup_or_null(json_get_str(t, "advertise", "")),
+			     .service_cidr = dup_or_null(json_get_str(t, "serviceCIDR", "")),
+			     .cluster_cidr = dup_or_null(json_get_str(t, "clusterCIDR", "")),
+			     .joining = json_is_true(json_object_get(t, "joining"))};
+	mini_id_parse(json_get_str(t, "cluster", NULL), &s.cluster);
+	mini_id_parse(json_get_str(t, "member", NULL), &s.member);
+	if (!mini_role_parse(json_get_str(t, "wish", ""), &s.wish))
+		s.wish = STORE_ROLE_VOTER;
+	*ret = s;
+	return 0;
+}
+
+int settings_write(const char *dir, const struct settings *s, struct err *err)
+{
+	char cluster[17], member[17];
+	mini_id_text(s->cluster, cluster);
+	mini_id_text(s->member, member);
+	_cleanup_json_ json_t *t = json_make("{s:i, s:s, s:s, s:i, s:i, s:b, s:s}", "version", MINI_VERSION, "name",
+					     s->name ? s->name : "", "wish", mini_role_text(s->wish), "port", s->port,
+					     "peerPort", s->peer_port, "joining", s->joining, "cluster", cluster);
+	json_put_str(t, "member", s->member ? member : NULL);
+	json_put_str(t, "listen", s->listen);
+	json_put_str(t, "peerListen", s->peer_listen);
+	json_put_str(t, "advertise", s->advertise);
+	json_put_str(t, "serviceCIDR", s->service_cidr);
+	json_put_str(t, "clusterCIDR", s->cluster_cidr);
+	return write_tree(dir, "server.json", t, err);
+}
+
+void settings_done(struct settings *s)
+{
+	free(s->name);
+	free(s->listen);
+	free(s->peer_listen);
+	free(s->advertise);
+	free(s->service_cidr);
+	free(s->cluster_cidr);
+	*s = (struct settings){0};
+}
+
+static void take(char **to, const char *value)
+{
+	if (!value)
+		return;
+	free(*to);
+	*to = xstrdup(value);
+}
+
+static bool is_any(const char *host)
+{
+	return !host || streq(host, "0.0.0.0") || streq(host, "::");
+}
+
+void settings_apply(struct settings *s, const struct options *o, const char *host_name)
+{
+	take(&s->name, o->name);
+	take(&s->listen, o->listen);
+	take(&s->peer_listen, o->peer_listen);
+	take(&s->advertise, o->advertise);
+	if (o->port_given || !s->port)
+		s->port = o->port;
+	if (o->peer_given || !s->peer_port)
+		s->peer_port = o->peer_port;
+	if (!s->name)
+		s->name = *o->instance ? xasprintf("%.58s-%s", host_name, o->instance) : xasprintf("%.63s", host_name);
+	if (s->wish == STORE_ROLE_NONE)
+		s->wish = STORE_ROLE_VOTER;
+	if (o->learner || o->witness)
+		s->wish = o->witness ? STORE_ROLE_WITNESS : STORE_ROLE_LEARNER;
+}
+
+/* ---- the others ---- */
+
+void others_done(struct others *o)
+{
+	free(o->members);
+	*o = (struct others){0};
+}
+
+void others_from_tree(const json_t *list, struct others *ret)
+{
+	size_t i;
+	json_t *v;
+	json_array_foreach(list, i, v)
+	{
+		struct store_member m = {0};
+		if (ret->n >= STORE_MEMBERS_MAX || !mini_id_parse(json_get_str(v, "id", NULL), &m.id))
+			continue;
+		snprintf(m.name, sizeof(m.name), "%s", json_get_str(v, "name", ""));
+		snprintf(m.peer, sizeof(m.peer), "%s", json_get_str(v, "peer", ""));
+		snprintf(m.api, sizeof(m.api), "%s", json_get_str(v, "api", ""));
+		mini_role_parse(json_get_str(v, "wish", ""), &m.wish);
+		ret->members = xrealloc(ret->members, (ret->n + 1) * sizeof(*ret->members));
+		ret->members[ret->n++] = m;
+	}
+}
+
+int others_read(const char *dir, struct others *ret, struct err *err)
+{
+	_cleanup_json_ json_t *t = NULL;
+	int r = read_tree(dir, "members", &t, err);
+	if (r == 0)
+		others_from_tree(json_object_get(t, "members"), ret);
+	return r;
+}
+
+int others_write(const char *dir, const struct store_member *members, size_t n, struct err *err)
+{
+	_cleanup_json_ json_t *list = json_array();
+	for (size_t i = 0; i < n; i++) {
+		const struct store_member *m = &members[i];
+		char id[17];
+		if (m->wish == STORE_ROLE_NONE)
+			continue;
+		mini_id_text(m->id, id);
+		json_array_append_new(list, json_make("{s:s, s:s, s:s, s:s, s:s}", "id", id, "name", m->name, "peer",
+						      m->peer, "api", m->api, "wish", mini_role_text(m->wish)));
+	}
+	_cleanup_json_ json_t *t = json_make("{s:i, s:O}", "version", MINI_VERSION, "members", list);
+	return write_tree(dir, "members", t, err);
+}
+
+/* ---- addresses ---- */
+
+static bool first_of_host(char ret[64])
+{
+	struct ifaddrs *all = NULL;
+	bool found = false;
+	if (getifaddrs(&all) < 0)
+		return false;
+	for (struct ifaddrs *i = all; i && !found; i = i->ifa_next) {
+		if (!i->ifa_addr || i->ifa_addr->sa_family != AF_INET || (i->ifa_flags & IFF_LOOPBACK) ||
+		    !(i->ifa_flags & IFF_UP) || str_starts(i->ifa_name, "mini"))
+			continue;
+		struct sockaddr_in in;
+		memcpy(&in, i->ifa_addr, sizeof(in));
+		found = inet_ntop(AF_INET, &in.sin_addr, ret, 64) != NULL;
+	}
+	freeifaddrs(all);
+	return found;
+}
+
+void settings_default_address(char ret[64])
+{
+	/* The address that the default route would use: no packet is sent for this. */
+	struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(9), .sin_addr = {htonl(0xc0000201)}}, self;
+	socklen_t len = sizeof(self);
+	_cleanup_close_ int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd >= 0 && connect(fd, (struct sockaddr *)&to, sizeof(to)) == 0 &&
+	    getsockname(fd, (struct sockaddr *)&self, &len) == 0 && inet_ntop(AF_INET, &self.sin_addr, ret, 64))
+		return;
+	if (!first_of_host(ret))
+		snprintf(ret, 64, "127.0.0.1");
+}
+
+void settings_address(const struct settings *s, const struct options *o, const char *listen, char ret[256])
+{
+	char own[64];
+	if (s->advertise)
+		snprintf(ret, 256, "%s", s->advertise);
+	else if (!is_any(listen))
+		snprintf(ret, 256, "%s", listen);
+	else if (!is_any(s->listen))
+		snprintf(ret, 256, "%s", s->listen);
+	else if (o->node_ip)
+		snprintf(ret, 256, "%s", o->node_ip);
+	else {
+		settings_default_address(own);
+		snprintf(ret, 256, "%s", own);
+	}
+}
+
+char *settings_join_address(const char *host, uint16_t port)
+{
+	return strchr(host, ':') ? xasprintf("[%s]:%u", host, port) : xasprintf("%s:%u", host, port);
+}

@@ -1,0 +1,10 @@
+/* minid token create | list | delete: join tokens, through the API of the server that DIR/admin.kubeconfig names. */
+#ifndef MINI_CLI_TOKEN_H
+#define MINI_CLI_TOKEN_H
+
+#include "cli/options.h"
+
+/* The process's exit code. */
+int token_main(const struct options *o);
+
+#endif
