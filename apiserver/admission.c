@@ -299,6 +299,20 @@ static void admit_new_namespace(json_t *ns)
 	json_put(ns, "status", json_make("{s:s}", "phase", "Active"));
 }
 
+/* Nothing is scheduled to a node before somebody has seen that it is ready; the node controller takes this away then. */
+static void admit_new_node(json_t *node)
+{
+	static const char key[] = "node.kubernetes.io/not-ready";
+	json_t *taints = json_need_array(json_need_object(node, "spec"), "taints"), *t;
+	size_t i;
+	json_array_foreach(taints, i, t)
+	{
+		if (streq(json_get_str(t, "key", ""), key) && streq(json_get_str(t, "effect", ""), "NoSchedule"))
+			return;
+	}
+	json_array_append_new(taints, json_make("{s:s, s:s}", "key", key, "effect", "NoSchedule"));
+}
+
 void admit_new(struct request *r, json_t *tree)
 {
 	/* A node says itself how it is when it registers; of all others the status is for their controllers to say. */
@@ -308,6 +322,8 @@ void admit_new(struct request *r, json_t *tree)
 		admit_pod(r, tree);
 	else if (streq(r->kind->kind, "Namespace"))
 		admit_new_namespace(tree);
+	else if (streq(r->kind->kind, "Node"))
+		admit_new_node(tree);
 	else if (streq(r->kind->kind, "Service"))
 		json_put(tree, "status", json_make("{s:{}}", "loadBalancer"));
 }

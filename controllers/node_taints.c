@@ -52,7 +52,10 @@ bool node_taints_update(json_t *node, int64_t now_s)
 	};
 	const char *ready = condition(node, "Ready");
 	bool not_ready = !strcmp(ready, "False"), unreachable = !strcmp(ready, "Unknown");
-	bool changed = set_taint(node, NOT_READY, "NoSchedule", not_ready, now_s);
+	bool changed = false;
+	/* One that has not said yet how it is keeps what it was given when it registered. */
+	if (*ready)
+		changed |= set_taint(node, NOT_READY, "NoSchedule", not_ready, now_s);
 	changed |= set_taint(node, NOT_READY, "NoExecute", not_ready, now_s);
 	changed |= set_taint(node, UNREACHABLE, "NoSchedule", unreachable, now_s);
 	changed |= set_taint(node, UNREACHABLE, "NoExecute", unreachable, now_s);

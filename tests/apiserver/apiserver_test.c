@@ -959,7 +959,10 @@ static void nodes_do_not_steer_work_to_themselves(void **state)
 	static const char good[] = "{\"metadata\":{\"name\":\"n1\",\"labels\":{\"kubernetes.io/hostname\":\"n1\","
 				   "\"node.kubernetes.io/z\":\"\",\"a/b\":\"c\"}}}";
 	assert_int_equal(status_of(f, n1, "POST", "/api/v1/nodes", good), 201);
-	assert_int_equal(status_of(f, n1, "GET", "/api/v1/nodes/n1", NULL), 200);
+	a = api_call(f, n1, "GET", "/api/v1/nodes/n1", NULL, NULL);
+	assert_int_equal(a->status, 200);
+	assert_string_equal(api_str(a, "spec.taints.0.key"), "node.kubernetes.io/not-ready");
+	assert_string_equal(api_str(a, "spec.taints.0.effect"), "NoSchedule");
 	assert_int_equal(status_of(f, n1, "GET", "/api/v1/nodes", NULL), 403);
 	assert_int_equal(status_of(f, n1, "GET", "/api/v1/nodes" BY_NAME "n1", NULL), 200);
 	assert_int_equal(status_of(f, n1, "DELETE", "/api/v1/nodes/n1", NULL), 403);

@@ -83,9 +83,23 @@ static void test_taints(void **state)
 	assert_int_equal(node_taints_eviction_s(node, &plain, 300), 0);
 }
 
+/* As the API server hands out new nodes: not for pods before somebody has seen it ready. */
+static void test_new_node(void **state)
+{
+	(void)state;
+	_cleanup_json_ json_t *node = json_make("{s:{s:[{s:s, s:s}]}, s:{}}", "spec", "taints", "key",
+						"node.kubernetes.io/not-ready", "effect", "NoSchedule", "status");
+	assert_false(node_taints_update(node, NOW));
+	json_object_set_new(node, "status",
+			    json_make("{s:[{s:s, s:s}]}", "conditions", "type", "Ready", "status", "True"));
+	assert_true(node_taints_update(node, NOW));
+	assert_null(json_path(node, "spec", "taints", NULL));
+}
+
 int main(void)
 {
 	cmocka_set_message_output(CM_OUTPUT_TAP);
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_delete_order), cmocka_unit_test(test_taints)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_delete_order), cmocka_unit_test(test_taints),
+					   cmocka_unit_test(test_new_node)};
 	return cmocka_run_group_tests_name("rank", tests, NULL, NULL);
 }
