@@ -38,6 +38,8 @@ void apiserver_start(struct apiserver *a, void (*ready)(void *arg, const struct 
 bool apiserver_ready(const struct apiserver *a);
 int apiserver_listen(struct apiserver *a, struct tls_context *tls, const char *host, uint16_t port, struct err *err);
 void apiserver_set_tls(struct apiserver *a, struct tls_context *tls);
+/* The server's own client certificate towards nodes, for the calls that follow. */
+void apiserver_set_kubelet_client(struct apiserver *a, const char *cert_pem, const char *key_pem);
 void apiserver_close(struct apiserver *a, void (*done)(void *arg), void *arg);
 
 /* The in-process transport: acts as `user` in `groups` (NULL-terminated; system:authenticated is added). Same

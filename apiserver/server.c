@@ -113,6 +113,14 @@ void apiserver_start(struct apiserver *a, void (*ready)(void *arg, const struct 
 	a->bootstrap = bootstrap_start(a, on_bootstrapped, a);
 }
 
+void apiserver_set_kubelet_client(struct apiserver *a, const char *cert_pem, const char *key_pem)
+{
+	free(a->kubelet_cert_pem);
+	free(a->kubelet_key_pem);
+	a->kubelet_cert_pem = dup_or_null(cert_pem);
+	a->kubelet_key_pem = dup_or_null(key_pem);
+}
+
 bool apiserver_ready(const struct apiserver *a)
 {
 	return a->started && !a->closing;

@@ -1,5 +1,7 @@
 /* The cluster's keys and certificates under DIR/pki: made at the first start, renewed when they near their end or when
- * the names they must carry have changed. Files of keys are 0600. Blocking, start-up only. */
+ * the names they must carry have changed. Files of keys are 0600. Blocking: start-up and the pool (renew.h).
+ *
+ * MINI_TEST_CERT_LIFE_SECONDS in the environment shortens the life of new leaf certificates, for tests of their renewal. */
 #ifndef MINI_CLI_CERTS_H
 #define MINI_CLI_CERTS_H
 

@@ -4,6 +4,8 @@
 #include <errno.h>
 
 #include "cli/certs.h"
+#include "cli/renew.h"
+#include "lib/client/client_http.h"
 #include "lib/core/file.h"
 #include "lib/core/log.h"
 #include "lib/core/oci_state.h"
@@ -26,6 +28,9 @@ struct node {
 	struct journal *journal;
 	struct network *network;
 	struct client *agent_client, *proxy_client;
+	struct renewal *renewal;
+	char *ca_pem;
+	bool over_tls;
 	struct image_store *images;
 	struct image_api *image_api;
 	struct runtime *runtime;
@@ -153,6 +158,28 @@ static int start_proxy(struct node *n, const struct node_config *c, struct err *
 	return 0;
 }
 
+/* New certificates: for the connections to come, of the node API and of the clients. */
+static void on_renewed(void *arg, const struct pki_pair *now)
+{
+	struct node *n = arg;
+	struct tls_context *tls = NULL;
+	_cleanup_err_ struct err err = ERR_INIT;
+	const struct pki_pair *s = &now[RENEWED_NODE_SERVING], *c = &now[RENEWED_NODE_CLIENT],
+			      *p = &now[RENEWED_NODE_PROXY];
+	int r = tls_server_context(s->cert_pem, s->key_pem, n->ca_pem, &tls, &err);
+	if (r == 0)
+		nodeagent_set_tls(n->agent, tls);
+	if (r == 0 && n->over_tls)
+		r = client_http_set_cert(n->agent_client, c->cert_pem, c->key_pem, &err);
+	if (r == 0 && n->over_tls)
+		r = client_http_set_cert(n->proxy_client, p->cert_pem, p->key_pem, &err);
+	if (r == 0)
+		log_info("node", "the node's certificates are new");
+	else
+		log_error("node", "the node's new certificates are not in use: %s", err.message);
+	tls_context_unref(tls);
+}
+
 static int start_agent(struct node *n, uv_loop_t *loop, const struct node_config *c, struct err *err)
 {
 	const char *const names[] = {c->node_name, c->node_ip, "localhost", "127.0.0.1", NULL};
@@ -180,8 +207,12 @@ static int start_agent(struct node *n, uv_loop_t *loop, const struct node_config
 					      .endpoints_gone_ctx = n};
 		r = nodeagent_new(n->env, loop, &ac, &n->agent, err);
 	}
-	if (r == 0)
+	if (r == 0) {
+		const struct pki_pair pairs[] = {serving, client, proxy};
 		nodeagent_start(n->agent);
+		n->ca_pem = xstrdup(ca.cert_pem);
+		n->renewal = renew_node(n->env, c->options->dir, c->node_name, names, pairs, on_renewed, n);
+	}
 	tls_context_unref(tls);
 	pki_pair_done(&ca);
 	pki_pair_done(&serving);
@@ -203,6 +234,7 @@ int node_start(struct env *env, uv_loop_t *loop, const struct node_config *c, st
 	n->network = c->network;
 	n->agent_client = c->agent_client;
 	n->proxy_client = c->proxy_client;
+	n->over_tls = c->over_tls;
 	int r = start_images(n, loop, c->options, err);
 	if (r == 0)
 		r = start_runtime(n, loop, c->options, err);
@@ -248,6 +280,7 @@ static void finish(struct node *n)
 	client_free(n->proxy_client);
 	void (*done)(void *) = n->done;
 	void *arg = n->arg;
+	free(n->ca_pem);
 	free(n);
 	done(arg);
 }
@@ -278,6 +311,7 @@ static void on_agent_closed(void *arg)
 static void close_agent(void *arg)
 {
 	struct node *n = arg;
+	renewal_free(STEAL(n->renewal));
 	if (n->agent)
 		nodeagent_close(n->agent, on_agent_closed, n);
 	else

@@ -15,6 +15,7 @@ struct node_config {
 	struct journal *journal;
 	struct network *network; /* made by the caller (the control plane may need its addresses): owned from here on */
 	struct client *agent_client; /* as system:node:NAME; owned */
+	bool over_tls;               /* the clients have certificates of this node's, which are renewed */
 	struct client *proxy_client; /* as system:kube-proxy; owned */
 	const char *node_name, *node_ip, *listen_host;
 };

@@ -150,6 +150,7 @@ static int start_node(struct process *p, struct client *agent, struct client *pr
 				.network = p->network,
 				.agent_client = agent,
 				.proxy_client = proxy,
+				.over_tls = p->role == ROLE_AGENT,
 				.node_name = p->node_name,
 				.node_ip = p->node_ip,
 				.listen_host = p->role == ROLE_DEMO ? p->node_ip : "0.0.0.0"};

@@ -5,6 +5,7 @@
 
 #include "cli/certs.h"
 #include "cli/member.h"
+#include "cli/renew.h"
 #include "controllers/controllers.h"
 #include "lib/client/client_http.h"
 #include "lib/core/file.h"
@@ -19,6 +20,7 @@ struct server {
 	uv_loop_t *loop;
 	struct certs certs;
 	struct member *member;
+	struct renewal *renewal;
 	struct apiserver *api;
 	struct client *controller_client, *scheduler_client;
 	struct controllers *controllers;
@@ -51,6 +53,8 @@ static char *first_service_ip(const char *cidr)
 	return xasprintf("%u.%u.%u.%u", a, b, c, d + 1);
 }
 
+static void on_renewed(void *arg, const struct pki_pair *now);
+
 static int load_certs(struct server *s, const struct server_config *c, struct err *err)
 {
 	static const char *const fixed[] = {"localhost",
@@ -72,7 +76,10 @@ static int load_certs(struct server *s, const struct server_config *c, struct er
 		names[n++] = member_host(s->member);
 	for (const char *const *e = c->names; e && *e && n < NAMES_MAX; e++)
 		names[n++] = *e;
-	return certs_server(c->options->dir, names, &s->certs, err);
+	int r = certs_server(c->options->dir, names, &s->certs, err);
+	if (r == 0)
+		s->renewal = renew_server(s->env, c->options->dir, names, &s->certs, on_renewed, s);
+	return r;
 }
 
 static bool is_any(const char *host)
@@ -137,6 +144,35 @@ static int write_kubeconfig(struct server *s, struct err *err)
 	return file_write_atomic(s->kubeconfig_path, text, strlen(text), 0600, err);
 }
 
+static struct pki_pair copy_pair(const struct pki_pair *p)
+{
+	return (struct pki_pair){xstrdup(p->cert_pem), xstrdup(p->key_pem)};
+}
+
+/* New certificates, in use from here on: for the connections to come, and in the kubeconfig. */
+static void on_renewed(void *arg, const struct pki_pair *now)
+{
+	struct server *s = arg;
+	struct tls_context *tls = NULL;
+	_cleanup_err_ struct err err = ERR_INIT;
+	const struct pki_pair *serving = &now[RENEWED_APISERVER], *kubelet = &now[RENEWED_KUBELET_CLIENT];
+	if (!s->api)
+		return;
+	pki_pair_done(&s->certs.admin);
+	s->certs.admin = copy_pair(&now[RENEWED_ADMIN]);
+	int r = tls_server_context(serving->cert_pem, serving->key_pem, s->certs.ca.cert_pem, &tls, &err);
+	if (r == 0)
+		r = write_kubeconfig(s, &err);
+	if (r == 0) {
+		apiserver_set_tls(s->api, tls);
+		apiserver_set_kubelet_client(s->api, kubelet->cert_pem, kubelet->key_pem);
+		log_info("minid", "the server's certificates are new");
+	} else {
+		log_error("minid", "the server's new certificates are not in use: %s", err.message);
+	}
+	tls_context_unref(tls);
+}
+
 static void start_reconcilers(struct server *s)
 {
 	static const char *const none[] = {NULL};
@@ -192,6 +228,7 @@ void server_stop(struct server *s, void (*done)(void *arg), void *arg)
 	s->stopped = done;
 	s->stopped_arg = arg;
 	env_post_cancel(s->env, &s->witness_ready);
+	renewal_free(STEAL(s->renewal));
 	scheduler_free(s->scheduler);
 	controllers_free(s->controllers);
 	client_free(s->scheduler_client);

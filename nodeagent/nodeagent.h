@@ -32,6 +32,8 @@ struct nodeagent_config {
 int nodeagent_new(struct env *env, uv_loop_t *loop, const struct nodeagent_config *config, struct nodeagent **ret,
 		  struct err *err);
 void nodeagent_start(struct nodeagent *n);
+/* A new serving certificate of the node API, for connections to come. */
+void nodeagent_set_tls(struct nodeagent *n, struct tls_context *tls);
 /* Like the reboot of a node: stop every pod gracefully (at most max_s), undo what they had; then done. */
 void nodeagent_stop_pods(struct nodeagent *n, unsigned max_s, void (*done)(void *arg), void *arg);
 /* Let go: containers live on (upgrade). */

@@ -214,6 +214,12 @@ int node_server_new(struct nodeagent *n, struct node_server **ret, struct err *e
 	return 0;
 }
 
+void nodeagent_set_tls(struct nodeagent *n, struct tls_context *tls)
+{
+	if (n->server)
+		http_server_set_tls(n->server->http, tls);
+}
+
 uint16_t node_server_port(const struct node_server *s)
 {
 	return http_server_port(s->http);

@@ -339,6 +339,11 @@ int pki_cert_info(const char *cert_pem, struct pki_cert_info *ret, struct err *e
 	return 0;
 }
 
+bool pki_due(const struct pki_cert_info *i, int64_t now_s)
+{
+	return i->not_before_s > now_s || i->not_after_s - now_s <= (i->not_after_s - i->not_before_s) / 3;
+}
+
 void pki_cert_info_done(struct pki_cert_info *i)
 {
 	if (!i)

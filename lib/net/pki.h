@@ -48,6 +48,8 @@ struct pki_cert_info {
 	int64_t not_before_s, not_after_s;
 	bool is_ca;
 };
+/* Time for a new one: not valid yet, or two thirds of its life are over. */
+bool pki_due(const struct pki_cert_info *i, int64_t now_s);
 int pki_cert_info(const char *cert_pem, struct pki_cert_info *ret, struct err *err);
 void pki_cert_info_done(struct pki_cert_info *i);
 
