@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <inttypes.h>
 
+#include "lib/core/failpoint.h"
 #include "store/engine.h"
 
 #define FORWARDED_MAX_US 5000000u
@@ -38,6 +39,7 @@ static void receive(void *arg, uint64_t from, const void *data, size_t len)
 	MAGIC_CHECK(e, ENGINE_MAGIC);
 	if (e->failed || e->closing || members__stuck(e) || store_peer_decode(data, len, &m))
 		return; /* a message may always be lost */
+	failpoint(MEMBERS_RECEIVE);
 	int rc = m.msg.from == from ? raft_step(e->raft, &m.msg) : -EINVAL;
 	if (rc == 0) {
 		wishes__heard(e, from);
@@ -124,6 +126,7 @@ void members__forward(struct engine *e)
 		return;
 	while (!list_empty(&e->waiting)) {
 		struct call *c = LIST_ENTRY(e->waiting.next, struct call, node);
+		failpoint(MEMBERS_FORWARD);
 		if (raft_forward(e->raft, e->next_forward_id, c->cmd.bytes.data, c->cmd.bytes.len))
 			return;
 		c->forward_id = e->next_forward_id++;
@@ -168,6 +171,7 @@ void members__fates(struct engine *e)
 {
 	for (size_t i = 0; i < e->rd.n_fates; i++) {
 		const struct raft_fate *f = &e->rd.fates[i];
+		failpoint(MEMBERS_FATE);
 		LIST_EACH (&e->forwarded, c, struct call, node) {
 			if (c->forward_id != f->id)
 				continue;

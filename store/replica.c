@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <inttypes.h>
 
+#include "lib/core/failpoint.h"
 #include "lib/core/log.h"
 #include "store/engine.h"
 
@@ -69,11 +70,13 @@ static void feed(struct engine *e)
 	size_t bytes = 0;
 	while (!list_empty(&e->waiting) && bytes < ENGINE_BATCH_MAX) {
 		struct call *c = LIST_ENTRY(e->waiting.next, struct call, node);
+		failpoint(REPLICA_PROPOSE);
 		if (raft_propose(e->raft, c->cmd.bytes.data, c->cmd.bytes.len, &c->index, &c->term))
 			break;
 		bytes += c->cmd.bytes.len;
 		list_del(&c->node);
 		list_push(&e->inflight, &c->node);
+		failpoint(REPLICA_PROPOSED);
 	}
 }
 
@@ -142,6 +145,7 @@ static void apply_config(struct engine *e, const struct raft_entry *entry)
 	const void *context;
 	size_t len;
 	members__passed(e, entry->index, entry->term);
+	failpoint(REPLICA_CONFIG);
 	int rc = raft_membership_decode(entry->data, entry->len, &m, &context, &len);
 	if (rc)
 		err_set(&err, rc, "a configuration cannot be read");
@@ -170,6 +174,7 @@ static void apply_committed(struct engine *e)
 	raft_get_status(e->raft, &rs);
 	for (size_t i = 0; i < e->rd.n_committed && !e->failed; i++) {
 		const struct raft_entry *entry = &e->rd.committed[i];
+		failpoint(REPLICA_APPLY);
 		if (entry->type == RAFT_ENTRY_NORMAL)
 			apply_normal(e, entry);
 		else if (entry->type == RAFT_ENTRY_CONFIG)
@@ -178,6 +183,7 @@ static void apply_committed(struct engine *e)
 			return;
 		e->applied = entry->index;
 		e->applied_term = entry->term;
+		failpoint(REPLICA_APPLIED);
 		if (!e->recovered && entry->term == rs.term) {
 			e->recovered = true; /* everything acknowledged before is here */
 			watch__recovered(e);
@@ -191,6 +197,7 @@ static void leadership_changed(struct engine *e)
 	struct raft_status rs;
 	raft_get_status(e->raft, &rs);
 	e->raft_state = e->rd.state;
+	failpoint(REPLICA_ROLE);
 	e->wishes_due = true;
 	if (e->rd.state == RAFT_LEADER)
 		lease__leading(e);
@@ -223,6 +230,7 @@ static bool handle_ready(struct engine *e)
 		leadership_changed(e);
 	members__tell(e);
 	members__send(e, false);
+	failpoint(REPLICA_SENT_EARLY);
 	members__fates(e);
 	apply_committed(e);
 	answer_reads(e);
@@ -240,6 +248,7 @@ static bool handle_ready(struct engine *e)
 	bool promise = e->rd.hard_state.term != info.hard_state.term || e->rd.hard_state.vote != info.hard_state.vote;
 	store_log_prepare(e->log, &e->job, e->rd.entries, e->rd.n_entries,
 			  promise && !BUG(BUG_VOTE_NOT_DURABLE) ? &e->rd.hard_state : NULL);
+	failpoint(REPLICA_WRITE);
 	e->writing = true;
 	env_submit(e->env, &e->log_work);
 	return false;
@@ -255,6 +264,7 @@ static void disk_full(struct engine *e)
 	if (!e->read_only)
 		log_error("store", "the disk is full: only reads are answered until there is room");
 	e->read_only = true;
+	failpoint(REPLICA_FULL);
 	env_timer_start(e->env, &e->retry, ENGINE_RETRY_US);
 	_cleanup_err_ struct err err = ERR_INIT;
 	err_set(&err, -ENOSPC, "the store's disk is full: it only answers reads until there is room again");
@@ -286,7 +296,9 @@ static void log_written(struct env_work *w)
 		e->read_only = false;
 		log_info("store", "there is room on the disk again");
 	}
+	failpoint(REPLICA_DURABLE);
 	members__send(e, true);
+	failpoint(REPLICA_SENT_LATE);
 	raft_advance(e->raft);
 	members__no_snapshots(e);
 	store_log_release(e->log);
@@ -309,6 +321,7 @@ static void retry(struct env_timer *t)
 static void serve(struct engine *e, struct call *c)
 {
 	list_del(&c->node);
+	failpoint(REPLICA_SERVE);
 	struct lease *l;
 	switch (c->kind) {
 	case CALL_RANGE:
@@ -348,6 +361,7 @@ static void serve_reads(struct engine *e)
 	uint64_t now_index = 0;
 	if (list_empty(&e->reads) || e->failed)
 		return;
+	failpoint(REPLICA_READS);
 	bool now = e->recovered && raft_read_now(e->raft, &now_index) == 0 && now_index <= e->applied;
 	struct list todo;
 	list_init(&todo);

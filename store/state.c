@@ -1,4 +1,5 @@
 #include "store/state.h"
+#include "lib/core/failpoint.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -383,6 +384,9 @@ static int step(struct store_state *st, sqlite3_stmt *q)
 static int put_rev(struct store_state *st, const struct mvcc_rev *v)
 {
 	sqlite3_stmt *q = st->put;
+	int rc = failpoint_error(STATE_ROW);
+	if (rc)
+		return rc;
 	sqlite3_bind_int64(q, 1, (int64_t)(v->mod_rev << STORE_SUB_BITS | v->sub));
 	sqlite3_bind_blob(q, 2, v->key->name, (int)strlen(v->key->name), SQLITE_STATIC);
 	sqlite3_bind_int64(q, 3, (int64_t)v->create_rev);
@@ -405,6 +409,9 @@ static int put_meta(struct store_state *st, const char *name, uint64_t value)
 static int put_lease(struct store_state *st, const struct store_state_lease *l)
 {
 	sqlite3_stmt *q = l->ttl_s ? st->lease_put : st->lease_del;
+	int rc = failpoint_error(STATE_LEASE);
+	if (rc)
+		return rc;
 	sqlite3_bind_int64(q, 1, (int64_t)l->id);
 	if (l->ttl_s) {
 		sqlite3_bind_int64(q, 2, (int64_t)l->ttl_s);
@@ -447,7 +454,7 @@ static int compact_chunk(struct store_state *st, uint64_t upto, bool *ret_more)
 	sqlite3_bind_int64(q, 2, (int64_t)(upto << STORE_SUB_BITS | STORE_SUB_MAX));
 	sqlite3_bind_int(q, 3, COMPACT_CHUNK);
 	uint64_t done = st->compact_done;
-	int n = 0, rc = 0;
+	int n = 0, rc = failpoint_error(STATE_COMPACT);
 	while (!rc && sqlite3_step(q) == SQLITE_ROW) {
 		int64_t id = sqlite3_column_int64(q, 0);
 		n++;
@@ -512,6 +519,9 @@ static int write_all(struct store_state *st, struct store_state_batch *b)
 static void checkpoint(struct store_state *st, struct store_state_batch *b)
 {
 	int frames = 0, moved = 0;
+	b->result = failpoint_error(STATE_CHECKPOINT_BEFORE);
+	if (b->result)
+		return;
 	/* PASSIVE may leave frames behind while a reader needs them; then it is tried again with a later batch */
 	if (sqlite3_wal_checkpoint_v2(st->db, NULL, SQLITE_CHECKPOINT_PASSIVE, &frames, &moved) != SQLITE_OK) {
 		int rc = state__error(st->db);
@@ -521,6 +531,7 @@ static void checkpoint(struct store_state *st, struct store_state_batch *b)
 	}
 	b->checkpointed = frames == moved;
 	b->written += (uint64_t)(moved > 0 ? moved : 0) * 4096;
+	failpoint(STATE_CHECKPOINT_AFTER);
 }
 
 void store_state_write(struct store_state_batch *b)
@@ -530,12 +541,17 @@ void store_state_write(struct store_state_batch *b)
 	int pages = 0, high = 0;
 	b->more_to_compact = b->checkpointed = false;
 	b->written = 0;
-	b->result = run(st->db, "BEGIN IMMEDIATE");
+	b->result = failpoint_error(STATE_BEGIN);
+	if (!b->result)
+		b->result = run(st->db, "BEGIN IMMEDIATE");
 	if (!b->result)
 		b->result = write_all(st, b);
 	if (!b->result)
+		b->result = failpoint_error(STATE_COMMIT_BEFORE);
+	if (!b->result)
 		b->result = run(st->db, "COMMIT");
 	if (!b->result) {
+		failpoint(STATE_COMMIT_AFTER);
 		sqlite3_db_status(st->db, SQLITE_DBSTATUS_CACHE_WRITE, &pages, &high, 1);
 		b->written += (uint64_t)pages * 4120;
 		if (b->checkpoint)

@@ -1,6 +1,7 @@
 /* Reads of what has left memory: ranges at an old revision, and old events for watches that catch up. */
 #include <errno.h>
 
+#include "lib/core/failpoint.h"
 #include "store/state_internal.h"
 
 struct store_state_reader {
@@ -101,7 +102,12 @@ void store_state_read(struct store_state_query *q)
 		 " WHERE key=? AND id<? ORDER BY id DESC LIMIT 1"}};
 	sqlite3 *db = q->reader->db;
 	sqlite3_stmt *list = NULL, *other = NULL;
-	int rc = sqlite3_exec(db, "BEGIN", NULL, NULL, NULL); /* one snapshot for all statements */
+	int rc = failpoint_error(STATE_READ);
+	if (rc) {
+		q->result = rc;
+		return;
+	}
+	rc = sqlite3_exec(db, "BEGIN", NULL, NULL, NULL); /* one snapshot for all statements */
 	if (rc == SQLITE_OK)
 		rc = sqlite3_prepare_v2(db, sql[q->events][0], -1, &list, NULL);
 	if (rc == SQLITE_OK)

@@ -1,5 +1,6 @@
 /* The replicated engine behind store.h: opening, closing, and turning the interface into calls. */
 #include "store/store.h"
+#include "lib/core/failpoint.h"
 
 #include <errno.h>
 
@@ -157,6 +158,7 @@ static void engine_close(struct store *s, void (*done)(void *arg), void *arg)
 	e->closing = true;
 	e->close_done = done;
 	e->close_arg = arg;
+	failpoint(STORE_CLOSE);
 	env_post(e->env, &e->pump);
 }
 
@@ -206,6 +208,7 @@ void store__maybe_closed(struct engine *e)
 	}
 	watch__end_all(e, &err);
 	watch__sweep(e);
+	failpoint(STORE_CLOSED);
 	void (*done)(void *) = e->close_done;
 	void *arg = e->close_arg;
 	engine_free(e);
@@ -274,6 +277,7 @@ int store_open(struct env *env, const struct store_config *config, struct store 
 		list_init(lists[i]);
 	_cleanup_free_ char *dir = xasprintf("%s/store", config->dir);
 	int rc = take_dir(e, dir, err);
+	failpoint(STORE_LOCKED);
 	if (!rc)
 		rc = replica__open(e, dir, config, err);
 	if (!rc)
@@ -284,6 +288,7 @@ int store_open(struct env *env, const struct store_config *config, struct store 
 		engine_free(e);
 		return rc;
 	}
+	failpoint(STORE_OPENED);
 	*ret = &e->base;
 	return 0;
 }

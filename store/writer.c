@@ -1,6 +1,7 @@
 /* The state's writer: hands what was applied to the state lane in batches, and lets log and memory go once it is there. */
 #include <errno.h>
 
+#include "lib/core/failpoint.h"
 #include "lib/core/log.h"
 #include "store/engine.h"
 
@@ -86,6 +87,7 @@ static void done(struct env_work *w)
 	MAGIC_CHECK(e, ENGINE_MAGIC);
 	struct store_state_batch *b = &e->batch;
 	e->state_writing = false;
+	failpoint(WRITER_DONE);
 	e->bytes_written += b->written;
 	e->since_checkpoint += b->written;
 	if (b->result) {
@@ -135,6 +137,7 @@ void writer__flush(struct engine *e)
 		return;
 	e->state_due = false;
 	env_timer_stop(e->env, &e->state_timer);
+	failpoint(WRITER_HAND_OVER);
 	fill_batch(e);
 	submit(e);
 }

@@ -41,7 +41,38 @@
 	X(LOG_READ, "log.read", LOOP, FAILS)                                                                           \
 	X(LOG_RECOVER_SEGMENT, "log.recover.segment", LOOP, FAILS)                                                     \
 	X(LOG_RECOVER_SETTLE, "log.recover.settle", LOOP, FAILS)                                                       \
-	X(LOG_RECOVERED, "log.recovered", LOOP, NEVER_FAILS)
+	X(LOG_RECOVERED, "log.recovered", LOOP, NEVER_FAILS)                                                           \
+	X(STATE_BEGIN, "state.begin", LANE, FAILS)                                                                     \
+	X(STATE_ROW, "state.row", LANE, FAILS)                                                                         \
+	X(STATE_LEASE, "state.lease", LANE, FAILS)                                                                     \
+	X(STATE_COMPACT, "state.compact", LANE, FAILS)                                                                 \
+	X(STATE_COMMIT_BEFORE, "state.commit.before", LANE, FAILS)                                                     \
+	X(STATE_COMMIT_AFTER, "state.commit.after", LANE, NEVER_FAILS)                                                 \
+	X(STATE_CHECKPOINT_BEFORE, "state.checkpoint.before", LANE, FAILS)                                             \
+	X(STATE_CHECKPOINT_AFTER, "state.checkpoint.after", LANE, NEVER_FAILS)                                         \
+	X(STATE_READ, "state.read", LANE, FAILS)                                                                       \
+	X(WRITER_HAND_OVER, "writer.hand_over", LOOP, NEVER_FAILS)                                                     \
+	X(WRITER_DONE, "writer.done", LOOP, NEVER_FAILS)                                                               \
+	X(REPLICA_PROPOSE, "replica.propose", LOOP, NEVER_FAILS)                                                       \
+	X(REPLICA_PROPOSED, "replica.proposed", LOOP, NEVER_FAILS)                                                     \
+	X(REPLICA_WRITE, "replica.write", LOOP, NEVER_FAILS)                                                           \
+	X(REPLICA_SENT_EARLY, "replica.sent_early", LOOP, NEVER_FAILS)                                                 \
+	X(REPLICA_DURABLE, "replica.durable", LOOP, NEVER_FAILS)                                                       \
+	X(REPLICA_SENT_LATE, "replica.sent_late", LOOP, NEVER_FAILS)                                                   \
+	X(REPLICA_APPLY, "replica.apply", LOOP, NEVER_FAILS)                                                           \
+	X(REPLICA_APPLIED, "replica.applied", LOOP, NEVER_FAILS)                                                       \
+	X(REPLICA_CONFIG, "replica.config", LOOP, NEVER_FAILS)                                                         \
+	X(REPLICA_ROLE, "replica.role", LOOP, NEVER_FAILS)                                                             \
+	X(REPLICA_READS, "replica.reads", LOOP, NEVER_FAILS)                                                           \
+	X(REPLICA_SERVE, "replica.serve", LOOP, NEVER_FAILS)                                                           \
+	X(REPLICA_FULL, "replica.full", LOOP, NEVER_FAILS)                                                             \
+	X(MEMBERS_RECEIVE, "members.receive", LOOP, NEVER_FAILS)                                                       \
+	X(MEMBERS_FORWARD, "members.forward", LOOP, NEVER_FAILS)                                                       \
+	X(MEMBERS_FATE, "members.fate", LOOP, NEVER_FAILS)                                                             \
+	X(STORE_LOCKED, "store.locked", LOOP, NEVER_FAILS)                                                             \
+	X(STORE_OPENED, "store.opened", LOOP, NEVER_FAILS)                                                             \
+	X(STORE_CLOSE, "store.close", LOOP, NEVER_FAILS)                                                               \
+	X(STORE_CLOSED, "store.closed", LOOP, NEVER_FAILS)
 
 enum failpoint {
 #define X(id, name, where, fails) FAILPOINT_##id,

@@ -133,7 +133,9 @@ void sim_server_close(struct sim_server *s)
 	sim_trace("server %u close", s->id);
 	close_store(s);
 	s->life++;
-	sim_disk_restart(&s->disk, false);
+	bool power = s->disk.dead && rand_chance(&sim.rand, 500000); /* it died in it */
+	points_died(s, power);
+	sim_disk_restart(&s->disk, power);
 }
 
 void sim_server_run(struct sim_server *s, uint64_t us)
