@@ -65,6 +65,7 @@ struct token_check {
 	char *token, *key_pem, *claims_json;
 	json_t *audiences;
 	struct authn_claims *claims;
+	bool fresh; /* look in what a majority has, not only in what is here */
 	authn_token_cb done;
 	void *arg;
 	char why[256];
@@ -140,14 +141,27 @@ static bool same_uid(struct apiserver *a, const char *plural, const struct store
 static void lookup(struct token_check *t, const char *plural, const char *name, store_range_cb cb)
 {
 	_cleanup_free_ char *key = resource_key(server_resource(t->server, "", "v1", plural), t->claims->ns, name);
-	struct store_range_req req = {.key = key};
+	struct store_range_req req = {.key = key, .serializable = !t->fresh};
 	store_range(t->server->store, &req, cb, t);
+}
+
+/* Without a quorum, what is here decides. What is not (yet) here may be of a moment ago, at another server. */
+static bool look_again(struct token_check *t, const char *plural, const char *name, store_range_cb cb)
+{
+	if (t->fresh)
+		return false;
+	t->fresh = true;
+	lookup(t, plural, name, cb);
+	return true;
 }
 
 static void on_pod(void *arg, const struct err *err, const struct store_range_resp *resp)
 {
 	struct token_check *t = arg;
-	if (store_failed(err) || !same_uid(t->server, "pods", resp, t->claims->pod_uid))
+	bool there = !store_failed(err) && same_uid(t->server, "pods", resp, t->claims->pod_uid);
+	if (!there && look_again(t, "pods", t->claims->pod_name, on_pod))
+		return;
+	if (!there)
 		return check_fail(t, "service account token is bound to a pod that no longer exists");
 	check_end(t, claims_user(t->claims));
 }
@@ -155,7 +169,10 @@ static void on_pod(void *arg, const struct err *err, const struct store_range_re
 static void on_account(void *arg, const struct err *err, const struct store_range_resp *resp)
 {
 	struct token_check *t = arg;
-	if (store_failed(err) || !same_uid(t->server, "serviceaccounts", resp, t->claims->sa_uid))
+	bool there = !store_failed(err) && same_uid(t->server, "serviceaccounts", resp, t->claims->sa_uid);
+	if (!there && look_again(t, "serviceaccounts", t->claims->sa_name, on_account))
+		return;
+	if (!there)
 		return check_fail(t, "service account token has been invalidated");
 	if (t->claims->pod_name)
 		return lookup(t, "pods", t->claims->pod_name, on_pod);

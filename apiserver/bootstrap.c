@@ -14,7 +14,7 @@
 #define MAX_ATTEMPTS 10
 #define BOOT_LABEL   "kubernetes.io/bootstrapping"
 
-/* ADDRESSES -> READ (each kind in turn) -> [hubs] -> WRITE (what is missing, in batches) -> ENDPOINT -> done
+/* ADDRESSES -> READ (each kind in turn) -> [hubs] -> WRITE (what is missing, in batches) -> done
  *                ^                                     |
  *                +------- another server was faster ---+ */
 struct bootstrap {
@@ -45,8 +45,6 @@ static const struct {
 	{"rbac.authorization.k8s.io", "roles"},
 	{"rbac.authorization.k8s.io", "rolebindings"},
 	{"", "services"},
-	{"", "endpoints"},
-	{"discovery.k8s.io", "endpointslices"},
 };
 
 static void read_next(struct bootstrap *b);
@@ -258,46 +256,6 @@ static void want_service(struct bootstrap *b)
 		w->also = xasprintf("/registry/ranges/serviceips/%s", ip);
 }
 
-/* Replace an endpoint object when it does not say what it should. */
-static void want_endpoint(struct bootstrap *b, const char *group, const char *plural, json_t *tree, const char *part)
-{
-	struct apiserver *a = b->server;
-	struct resource *res = server_resource(a, group, "v1", plural);
-	_cleanup_free_ char *key = resource_key(res, "default", "kubernetes");
-	struct blob *old = map_get(&b->values, key);
-	uint64_t rev = (uint64_t)(uintptr_t)map_get(&b->have, key);
-	if (old) {
-		_cleanup_json_ json_t *was = NULL;
-		json_parse(old->data, old->len, &was, NULL);
-		if (json_equal(json_object_get(was, part), json_object_get(tree, part))) {
-			json_decref(tree);
-			return;
-		}
-		json_object_set(tree, "metadata", json_object_get(was, "metadata"));
-	}
-	want(b, group, plural, tree, old ? rev - 1 : 0);
-}
-
-static void want_endpoints(struct bootstrap *b)
-{
-	struct apiserver *a = b->server;
-	if (!a->advertise_ip || !*service_ips_first(a->service_ips))
-		return;
-	int port = a->advertise_port ? a->advertise_port : 6443;
-	want_endpoint(b, "", "endpoints",
-		      json_make("{s:{s:s, s:s, s:{s:s}}, s:[{s:[{s:s}], s:[{s:s, s:i, s:s}]}]}", "metadata", "name",
-				"kubernetes", "namespace", "default", "labels",
-				"endpointslice.kubernetes.io/skip-mirror", "true", "subsets", "addresses", "ip",
-				a->advertise_ip, "ports", "name", "https", "port", port, "protocol", "TCP"),
-		      "subsets");
-	want_endpoint(b, "discovery.k8s.io", "endpointslices",
-		      json_make("{s:{s:s, s:s, s:{s:s}}, s:s, s:[{s:[s], s:{s:b}}], s:[{s:s, s:i, s:s}]}", "metadata",
-				"name", "kubernetes", "namespace", "default", "labels", "kubernetes.io/service-name",
-				"kubernetes", "addressType", "IPv4", "endpoints", "addresses", a->advertise_ip,
-				"conditions", "ready", 1, "ports", "name", "https", "port", port, "protocol", "TCP"),
-		      "endpoints");
-}
-
 static void want_all(struct bootstrap *b)
 {
 	static const char *const namespaces[] = {"default", "kube-system", "kube-public", "kube-node-lease"};
@@ -308,7 +266,6 @@ static void want_all(struct bootstrap *b)
 	for (const struct bootstrap_binding *x = bootstrap_bindings; x->name; x++)
 		want_binding(b, x);
 	want_service(b);
-	want_endpoints(b);
 }
 
 /* ---- writing ---- */
@@ -377,7 +334,7 @@ static void take_kind(struct bootstrap *b, struct resource *res, const struct st
 	for (size_t i = 0; i < resp->n_kvs; i++) {
 		const struct store_kv *kv = &resp->kvs[i];
 		map_set(&b->have, kv->key, (void *)(uintptr_t)(kv->mod_rev + 1));
-		if (rbac || str_ends(kv->key, "/default/kubernetes"))
+		if (rbac)
 			map_set(&b->values, kv->key, blob_ref(kv->value));
 		if (!rbac)
 			continue;
@@ -418,11 +375,12 @@ static void read_next(struct bootstrap *b)
 	}
 	struct resource *res = server_resource(a, kinds_read[b->reading].group, "v1", kinds_read[b->reading].plural);
 	/* of what may be many, only the one in question */
-	bool all = *res->kind->group && !streq(res->kind->plural, "endpointslices");
-	all = all || streq(res->kind->plural, "namespaces");
+	bool all = *res->kind->group || streq(res->kind->plural, "namespaces");
 	_cleanup_free_ char *key = all ? resource_range(res, "") : resource_key(res, "default", "kubernetes");
 	_cleanup_free_ char *end = all ? store_prefix_end(key) : NULL;
-	struct store_range_req req = {.key = key, .end = end};
+	/* what this server has will do: nothing is written on it without comparing. So it can start, and serve what it has,
+	 * without a quorum. */
+	struct store_range_req req = {.key = key, .end = end, .serializable = b->attempts == 0};
 	store_range(a->store, &req, on_kind, b);
 }
 

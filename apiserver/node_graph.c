@@ -310,7 +310,7 @@ void node_graph_start(struct node_graph *g)
 	if (g->busy || g->loaded)
 		return;
 	_cleanup_free_ char *key = resource_range(pods, ""), *end = store_prefix_end(key);
-	struct store_range_req req = {.key = key, .end = end};
+	struct store_range_req req = {.key = key, .end = end, .serializable = true};
 	g->busy = true;
 	store_range(g->server->store, &req, on_pods, g);
 }

@@ -56,7 +56,9 @@ int look_named(struct request *r)
 {
 	if (!r->key)
 		r->key = resource_key(r->res, r->route.ns, r->route.name);
-	struct store_range_req req = {.key = r->key};
+	/* only who asks for any version gets one that may be old; changes are decided on the newest */
+	bool any = r->verb == V_GET && streq(r->options.rv, "0");
+	struct store_range_req req = {.key = r->key, .serializable = any};
 	request_submitted(r);
 	store_range(r->server->store, &req, on_named, r);
 	return REQUEST_WAIT;

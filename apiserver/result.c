@@ -136,7 +136,9 @@ int fail_store(struct request *r, const struct err *err)
 		r->err.retry_after_s = 1;
 		return r->err.code;
 	case -EHOSTUNREACH:
-		return err_status(&r->err, ERR_SERVICE_UNAVAILABLE, "%s", err->message);
+		err_status(&r->err, ERR_SERVICE_UNAVAILABLE, "%s", err->message);
+		r->err.retry_after_s = 1;
+		return r->err.code;
 	case -EFBIG:
 		return err_status(&r->err, ERR_TOO_LARGE, "%s", err->message);
 	case -ECANCELED:

@@ -6,6 +6,7 @@
 #include "apiserver/bootstrap_token.h"
 #include "apiserver/direct.h"
 #include "apiserver/discovery.h"
+#include "apiserver/endpoints.h"
 #include "apiserver/http_front.h"
 #include "apiserver/hub.h"
 #include "apiserver/node_graph.h"
@@ -87,12 +88,10 @@ int apiserver_new(struct env *env, uv_loop_t *loop, const struct apiserver_confi
 	return 0;
 }
 
-/* Bootstrap is done: let in what has been waiting. */
-static void on_bootstrapped(void *arg, const struct err *err)
+/* Let in what has been waiting. */
+static void let_in(struct apiserver *a)
 {
-	struct apiserver *a = arg;
-	a->bootstrap = NULL;
-	if (err->code == 0 && !a->closing) {
+	if (!a->closing) {
 		a->started = true;
 		node_graph_start(a->nodes);
 		struct list waiting;
@@ -103,7 +102,19 @@ static void on_bootstrapped(void *arg, const struct err *err)
 		while ((n = list_pop(&waiting)))
 			request_tick(LIST_ENTRY(n, struct request, queue_node));
 	}
-	a->ready_fn(a->ready_arg, err);
+	a->ready_fn(a->ready_arg, &(struct err){0});
+}
+
+static void on_bootstrapped(void *arg, const struct err *err)
+{
+	struct apiserver *a = arg;
+	a->bootstrap = NULL;
+	if (err->code)
+		a->ready_fn(a->ready_arg, err);
+	else if (a->advertise_ip && *service_ips_first(a->service_ips))
+		endpoints_start(a, let_in);
+	else
+		let_in(a);
 }
 
 void apiserver_start(struct apiserver *a, void (*ready)(void *arg, const struct err *err), void *arg)
@@ -143,6 +154,7 @@ static void server_free(struct apiserver *a)
 		free(a->resources[i].head);
 	}
 	free(a->resources);
+	endpoints_free(a);
 	map_done(&a->by_path);
 	map_done(&a->namespaces);
 	recent_free(a->recent);
@@ -223,6 +235,7 @@ void apiserver_close(struct apiserver *a, void (*done)(void *arg), void *arg)
 	direct_close_all(a);
 	watches_close_all(a);
 	service_ips_stop(a);
+	endpoints_stop(a);
 	if (a->http)
 		http_server_close(a->http, 2000, on_http_closed, a);
 	else

@@ -76,6 +76,7 @@ struct apiserver {
 	void (*ready_fn)(void *arg, const struct err *err);
 	void *ready_arg;
 	struct bootstrap *bootstrap;
+	struct endpoints *endpoints;
 	void (*close_fn)(void *arg);
 	void *close_arg;
 	struct env_post close_post;

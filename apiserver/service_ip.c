@@ -171,7 +171,7 @@ void service_ips_start(struct apiserver *a, void (*done)(void *arg, const struct
 	s->done = done;
 	s->arg = arg;
 	_cleanup_free_ char *end = store_prefix_end(RANGE_PREFIX);
-	struct store_range_req req = {.key = RANGE_PREFIX, .end = end, .keys_only = true};
+	struct store_range_req req = {.key = RANGE_PREFIX, .end = end, .keys_only = true, .serializable = true};
 	store_range(a->store, &req, on_range, a);
 }
 

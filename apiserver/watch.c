@@ -227,7 +227,7 @@ static int watch_look(struct request *r)
 	if (w->after && !r->options.send_initial)
 		return REQUEST_NEXT;
 	_cleanup_free_ char *end = w->exact ? NULL : store_prefix_end(w->prefix);
-	struct store_range_req req = {.key = w->prefix, .end = end};
+	struct store_range_req req = {.key = w->prefix, .end = end, .serializable = streq(r->options.rv, "0")};
 	request_submitted(r);
 	store_range(r->server->store, &req, on_initial, r);
 	return REQUEST_WAIT;

@@ -80,6 +80,7 @@ struct controllers *controllers_new(struct client *client, const struct controll
 		namespace_controller_new,
 		serviceaccount_controller_new,
 		rootca_controller_new,
+		tokencleaner_controller_new,
 		nodeipam_controller_new,
 		nodelifecycle_controller_new,
 		podgc_controller_new,

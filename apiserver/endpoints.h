@@ -1,0 +1,20 @@
+/* The endpoints of the `kubernetes` Service: every server that is alive.
+ *
+ * Upstream's servers each hold a key with a lease and all of them write; here the store's leader knows who answers, and
+ * it alone writes, when something has changed: an idle cluster writes nothing. A server that was not heard of in two
+ * looks is taken out. Servers with different ports get a subset, and an EndpointSlice, each. Over an external etcd
+ * nobody knows the others: each server adds itself.
+ */
+#ifndef MINI_APISERVER_ENDPOINTS_H
+#define MINI_APISERVER_ENDPOINTS_H
+
+#include "apiserver/server.h"
+
+struct endpoints;
+/* Looks at once; done (never inside the call) when that look is over, whatever came of it. Then every 5 s. */
+void endpoints_start(struct apiserver *a, void (*done)(struct apiserver *a));
+void endpoints_stop(struct apiserver *a);
+bool endpoints_busy(const struct apiserver *a); /* waits for the store */
+void endpoints_free(struct apiserver *a);
+
+#endif
