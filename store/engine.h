@@ -49,6 +49,7 @@ struct call {
 	uint64_t read_id;             /* waits for this ReadIndex; 0: not asked yet */
 	uint64_t asked_us;            /* when */
 	uint64_t forward_id;          /* sent to the leader under this id */
+	uint64_t forward_term;        /* the leader's that it was forwarded to */
 };
 
 struct lease {

@@ -130,6 +130,7 @@ void members__forward(struct engine *e)
 		if (raft_forward(e->raft, e->next_forward_id, c->cmd.bytes.data, c->cmd.bytes.len))
 			return;
 		c->forward_id = e->next_forward_id++;
+		c->forward_term = rs.term;
 		c->since_us = env_now_us(e->env);
 		list_del(&c->node);
 		list_push(&e->forwarded, &c->node);
@@ -201,12 +202,16 @@ void members__passed(struct engine *e, uint64_t index, uint64_t term)
 void members__tick(struct engine *e)
 {
 	uint64_t now = env_now_us(e->env);
+	struct raft_status rs;
+	raft_get_status(e->raft, &rs);
 	LIST_EACH (&e->forwarded, c, struct call, node)
 		if (BUG(BUG_FATE_GUESSED) && now - c->since_us > 100000) {
 			list_del(&c->node);
 			list_push(&e->waiting, &c->node);
 		} else if (now - c->since_us > FORWARDED_MAX_US) {
 			unknown(e, c, "the leader did not answer");
+		} else if (rs.leader != RAFT_NONE && rs.term != c->forward_term) {
+			unknown(e, c, "another leader took over");
 		}
 	LIST_EACH (&e->inflight, c, struct call, node)
 		if (c->forward_id && now - c->since_us > 2 * FORWARDED_MAX_US)
