@@ -247,6 +247,7 @@ static int start_peers(struct member *m, struct err *err)
 				     .ca_pem = ca.cert_pem,
 				     .cluster = s->cluster,
 				     .member = s->member,
+				     .advertise = m->peer,
 				     .listen = listen};
 	if (r == 0)
 		r = peer_tls_start(m->peers, &pc, err);

@@ -88,6 +88,13 @@ static void send_frame(struct peer_conn *c, enum peer_frame_type type, const voi
 	conn_add(&c->conn, data, len);
 }
 
+void peer_conn__send_address(struct peer_conn *c, const struct peer_address *a)
+{
+	uint8_t bytes[PEER_ADDRESS_SIZE_MAX];
+	if (conn_unsent(&c->conn) < 4 * FEED_BYTES) /* one that reads nothing need not know */
+		send_frame(c, PEER_FRAME_ADDRESS, bytes, peer_address_encode(a, bytes));
+}
+
 static void on_tick(struct conn *conn)
 {
 	struct peer_conn *c = CONTAINER_OF(conn, struct peer_conn, conn);
@@ -339,6 +346,7 @@ static void on_pong(struct peer_conn *c, const char *data, size_t len)
 static bool on_frame(void *arg, enum peer_frame_type type, const char *data, size_t len)
 {
 	struct peer_conn *c = arg;
+	struct peer_address address;
 	switch (type) {
 	case PEER_FRAME_HELLO:
 		return greeted(c, data, len);
@@ -350,6 +358,10 @@ static bool on_frame(void *arg, enum peer_frame_type type, const char *data, siz
 		if (len <= sizeof(uint64_t) && conn_unsent(&c->conn) < FEED_BYTES)
 			send_frame(c, PEER_FRAME_PONG, data, len);
 		return true;
+	case PEER_FRAME_ADDRESS:
+		if (peer_address_decode(data, len, &address) == 0)
+			peer__heard(c->p, &address, c);
+		return !c->conn.closing;
 	default:
 		on_pong(c, data, len);
 		return true;

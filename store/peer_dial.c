@@ -62,7 +62,7 @@ static void on_resolved(uv_getaddrinfo_t *req, int status, struct addrinfo *res)
 		for (struct addrinfo *a = res; status == 0 && a; a = a->ai_next)
 			n++;
 		struct addrinfo *pick = res;
-		for (unsigned i = n ? c->peer->tries++ % n : 0; i; i--)
+		for (unsigned i = n ? c->peer->tries / 2 % n : 0; i; i--)
 			pick = pick->ai_next;
 		if (n)
 			connect_to(c, pick->ai_addr);
@@ -94,18 +94,27 @@ void peer__dial_cancel(struct peer_conn *c)
 	uv_cancel((uv_req_t *)&STEAL(c->resolve)->req);
 }
 
+/* What the members' table says and what it said itself last may differ: in turn, its own word first. */
+static const char *where(const struct peer *r)
+{
+	if (!*r->heard.text || !*r->address)
+		return *r->address ? r->address : r->heard.text;
+	return r->tries % 2 ? r->address : r->heard.text;
+}
+
 void peer__dial(struct peer *r)
 {
 	char host[STORE_ADDRESS_MAX + 1];
 	struct sockaddr_storage addr = {0};
 	uint16_t port;
-	if (!*r->address || r->p->closing)
+	if (!*where(r) || r->p->closing)
 		return;
 	struct peer_conn *c = peer_conn__new(r->p, true);
 	c->peer = r;
 	r->dialing = c;
-	snprintf(c->address, sizeof(c->address), "%s", r->address);
-	if (peer__split_address(r->address, host, &port))
+	snprintf(c->address, sizeof(c->address), "%s", where(r));
+	r->tries++;
+	if (peer__split_address(c->address, host, &port))
 		conn_fail(&c->conn, -EPROTO, "its address is not HOST:PORT");
 	else if (uv_ip4_addr(host, port, (struct sockaddr_in *)&addr) == 0 ||
 		 uv_ip6_addr(host, port, (struct sockaddr_in6 *)&addr) == 0)

@@ -44,6 +44,33 @@ int peer_hello_decode(const void *data, size_t len, struct peer_hello *ret)
 	return 0;
 }
 
+size_t peer_address_encode(const struct peer_address *a, uint8_t ret[PEER_ADDRESS_SIZE_MAX])
+{
+	size_t n = strlen(a->text);
+	memcpy(ret, &a->id, 8);
+	memcpy(ret + 8, &a->version, 8);
+	memcpy(ret + 16, a->text, n);
+	return 16 + n;
+}
+
+int peer_address_decode(const void *data, size_t len, struct peer_address *ret)
+{
+	const char *p = data;
+	struct peer_address a = {0};
+	if (len <= 16 || len > PEER_ADDRESS_SIZE_MAX)
+		return -EBADMSG;
+	for (size_t i = 16; i < len; i++)
+		if (p[i] <= ' ' || p[i] > '~')
+			return -EBADMSG;
+	memcpy(&a.id, p, 8);
+	memcpy(&a.version, p + 8, 8);
+	memcpy(a.text, p + 16, len - 16);
+	if (a.id == 0 || a.version == 0)
+		return -EBADMSG;
+	*ret = a;
+	return 0;
+}
+
 struct feed {
 	struct peer_stream *s;
 	const struct peer_stream_ops *ops;
@@ -61,7 +88,7 @@ static bool bad(struct feed *f, const char *why)
 static bool check_head(struct feed *f, uint8_t type, uint32_t len)
 {
 	struct peer_stream *s = f->s;
-	if (type < PEER_FRAME_HELLO || type > PEER_FRAME_PONG || s->head[5] || s->head[6] || s->head[7])
+	if (type < PEER_FRAME_HELLO || type > PEER_FRAME_ADDRESS || s->head[5] || s->head[6] || s->head[7])
 		return bad(f, "not a frame of mini's");
 	if (s->greeted == (type == PEER_FRAME_HELLO) && type != PEER_FRAME_REFUSED)
 		return bad(f, s->greeted ? "a second hello" : "no hello");

@@ -8,6 +8,7 @@
  *   MESSAGE  a whole message
  *   BEGIN    of a larger message: its length (4). MORE carries it, piece by piece; other frames may come in between
  *   PING     8 bytes, sent back as PONG
+ *   ADDRESS  of some member: its id, the version of what is said (8 each), HOST:PORT
  */
 #ifndef MINI_STORE_PEER_FRAME_H
 #define MINI_STORE_PEER_FRAME_H
@@ -31,6 +32,7 @@ enum peer_frame_type {
 	PEER_FRAME_MORE,
 	PEER_FRAME_PING,
 	PEER_FRAME_PONG,
+	PEER_FRAME_ADDRESS,
 };
 
 enum peer_refusal {
@@ -51,6 +53,16 @@ void peer_hello_encode(const struct peer_hello *h, uint8_t ret[PEER_HELLO_SIZE])
 /* -EBADMSG: not a hello of mini's. */
 int peer_hello_decode(const void *data, size_t len, struct peer_hello *ret);
 
+/* Where a member is to be found, as it said itself; of two the one with the higher version holds. */
+struct peer_address {
+	uint64_t id, version;
+	char text[STORE_ADDRESS_MAX + 1];
+};
+#define PEER_ADDRESS_SIZE_MAX (16u + STORE_ADDRESS_MAX)
+size_t peer_address_encode(const struct peer_address *a, uint8_t ret[PEER_ADDRESS_SIZE_MAX]);
+/* -EBADMSG: not such a frame, or not the text of an address. */
+int peer_address_decode(const void *data, size_t len, struct peer_address *ret);
+
 /* What was received so far of a frame and of a message. Zeroed is valid. */
 struct peer_stream {
 	uint8_t head[PEER_FRAME_HEAD];
@@ -63,7 +75,7 @@ struct peer_stream {
 };
 
 struct peer_stream_ops {
-	/* HELLO, REFUSED, PING or PONG. False: nothing more is wanted (s may be gone). */
+	/* All but messages and their pieces. False: nothing more is wanted (s may be gone). */
 	bool (*frame)(void *arg, enum peer_frame_type type, const char *data, size_t len);
 	bool (*message)(void *arg, const void *data, size_t len);
 };

@@ -175,7 +175,7 @@ static void set_address(struct peer *r, const char *address)
 	r->backoff_us = PEER_BACKOFF_MIN_US;
 	r->tries = 0;
 	if (*address && r->p->started)
-		env_timer_start(r->p->env, &r->retry, 0);
+		env_timer_start(r->p->env, &r->retry, 0); /* also while there is a connection */
 }
 
 static void drop_absent(struct peer_tls *p, const struct store_member *members, size_t n)
@@ -219,7 +219,8 @@ static void op_members(struct store_peer *peer, const struct store_member *membe
 void peer__dial_soon(struct peer *r, bool now)
 {
 	struct env *env = r->p->env;
-	if (!*r->address || r->dialing || r->out || r->p->closing || !r->p->started)
+	bool known = r->member && (*r->address || *r->heard.text);
+	if (!known || r->dialing || r->out || r->p->closing || !r->p->started)
 		return;
 	if (now) {
 		r->backoff_us = PEER_BACKOFF_MIN_US;
@@ -253,6 +254,49 @@ void peer__lost(struct peer *r)
 	env_post(r->p->env, &r->p->report);
 }
 
+/* ---- who is where ---- */
+
+static void tell_all(struct peer_tls *p, const struct peer_address *a, const struct peer_conn *but)
+{
+	LIST_EACH (&p->conns, c, struct peer_conn, node)
+		if (c->state == PEER_OPEN && c != but && c->peer)
+			peer_conn__send_address(c, a);
+}
+
+/* Its own, too, as it was heard here: one whose clock went back must know what to surpass. */
+static void tell_addresses(struct peer_conn *c)
+{
+	if (c->p->own.version)
+		peer_conn__send_address(c, &c->p->own);
+	LIST_EACH (&c->p->peers, r, struct peer, node)
+		if (r->heard.version)
+			peer_conn__send_address(c, &r->heard);
+}
+
+void peer__heard(struct peer_tls *p, const struct peer_address *a, struct peer_conn *from)
+{
+	if (a->id == p->member) {
+		bool wrong = p->own.version && a->version >= p->own.version && !streq(a->text, p->own.text);
+		if (!wrong || a->version == UINT64_MAX)
+			return;
+		p->own.version = a->version + 1;
+		tell_all(p, &p->own, NULL);
+		return;
+	}
+	struct peer *r = peer__find(p, a->id);
+	if (!r || a->version <= r->heard.version)
+		return;
+	bool moved = !streq(a->text, r->heard.text);
+	r->heard = *a;
+	tell_all(p, a, from);
+	if (!moved || r->out)
+		return;
+	r->tries = 0;
+	if (r->dialing)
+		peer_conn__close(STEAL(r->dialing));
+	peer__dial_soon(r, true);
+}
+
 void peer__opened(struct peer *r, struct peer_conn *c)
 {
 	struct peer_conn *old;
@@ -274,6 +318,7 @@ void peer__opened(struct peer *r, struct peer_conn *c)
 			 *r->name ? r->name : "-", c->address);
 	r->told = 0;
 	metric_set(r->m.connected, 1);
+	tell_addresses(c);
 	if (!c->dialed)
 		peer__dial_soon(r, true);
 }
@@ -501,6 +546,10 @@ int peer_tls_start(struct peer_tls *p, const struct peer_tls_config *config, str
 	p->cluster = config->cluster;
 	p->member = config->member;
 	p->started = true;
+	if (config->advertise) {
+		p->own = (struct peer_address){.id = p->member, .version = (uint64_t)env_wall_us(p->env)};
+		snprintf(p->own.text, sizeof(p->own.text), "%s", config->advertise);
+	}
 	struct peer *self = peer__find(p, p->member);
 	if (self) /* named before it was known which one this is */
 		peer_free(self);

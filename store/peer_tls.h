@@ -15,6 +15,9 @@
  * nothing was heard for 3 s (it is pinged every second) is closed. unreachable(), for those that ops->members has
  * named: the last connection to a member ended, a dial failed while there is none, or a message was dropped.
  *
+ * Members tell each other where they are (config.advertise) and pass on what they heard: two that have both moved while
+ * they could not see each other find one another through a third.
+ *
  * The stream, little-endian: frames {length of what follows the 8 bytes (4), type, flags (1 each), spare (2)}. HELLO is
  * the first in each direction, the dialer's first: magic, protocol versions from and to, cluster, from, to. What does
  * not fit is answered with REFUSED (a code, a sentence), which both sides log.
@@ -36,7 +39,8 @@ struct peer_tls;
 struct peer_tls_config {
 	const char *cert_pem, *key_pem, *ca_pem; /* copied where needed */
 	uint64_t cluster, member;
-	const char *listen; /* HOST:PORT or [V6]:PORT, an IP address; port 0 picks one; NULL: only dials */
+	const char *advertise; /* HOST:PORT where the others find this one; NULL: not said */
+	const char *listen;    /* HOST:PORT or [V6]:PORT, an IP address; port 0 picks one; NULL: only dials */
 };
 
 /* "mini:server:00c0ffee00c0ffee": the common name of that member's certificate. */

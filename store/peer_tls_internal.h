@@ -48,7 +48,8 @@ struct peer {
 	bool lost;                           /* to be reported unreachable */
 	uint64_t told;                       /* why it cannot be reached, as the log has it (a hash); 0: it can */
 	struct peer_conn *dialing, *out, *in;
-	unsigned tries; /* dials since the last success: walks through a name's addresses */
+	struct peer_address heard; /* as it said itself, to us or to others; version 0: nothing */
+	unsigned tries;            /* dials since the last success: walks through a name's addresses */
 	uint64_t backoff_us;
 	struct env_timer retry, forget;
 	struct buf session; /* TLS: for a cheaper handshake next time */
@@ -90,6 +91,7 @@ struct peer_tls {
 	struct tls_context *server, *client;
 	uv_tcp_t listener;
 	uint16_t port;
+	struct peer_address own; /* version 0: not said */
 	bool started, listening, closing, group_closing;
 	struct list peers, conns;
 	unsigned n_conns, n_pending;
@@ -107,6 +109,8 @@ void peer__lost(struct peer *r);                /* reported from the loop */
 void peer__dial_soon(struct peer *r, bool now); /* unless there is one, or one is under way */
 void peer__opened(struct peer *r, struct peer_conn *c);
 void peer__ended(struct peer *r, struct peer_conn *c, const char *why);
+/* Somebody says where a member is. */
+void peer__heard(struct peer_tls *p, const struct peer_address *a, struct peer_conn *from);
 void peer__conn_gone(struct peer_tls *p);
 void peer__maybe_forget(struct peer *r);
 /* A warning, unless the same was said within the last minute. */
@@ -124,6 +128,7 @@ void peer_conn__accept(struct peer_tls *p);
 void peer_conn__start(struct peer_conn *c); /* it is connected: shake hands */
 void peer_conn__fail(struct peer_conn *c, const char *why);
 void peer_conn__close(struct peer_conn *c); /* without a word to anybody */
+void peer_conn__send_address(struct peer_conn *c, const struct peer_address *a);
 bool peer_conn__send(struct peer_conn *c, const void *data, size_t len);
 
 #endif

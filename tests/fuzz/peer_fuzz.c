@@ -26,6 +26,8 @@ static bool on_frame(void *arg, enum peer_frame_type type, const char *data, siz
 {
 	struct seen *s = arg;
 	struct peer_hello h;
+	struct peer_address a;
+	uint8_t text[PEER_ADDRESS_SIZE_MAX];
 	uint8_t bytes[PEER_HELLO_SIZE];
 	s->frames++;
 	s->bytes += len;
@@ -34,6 +36,8 @@ static bool on_frame(void *arg, enum peer_frame_type type, const char *data, siz
 		peer_hello_encode(&h, bytes);
 		MUST(memcmp(bytes, data, 12) == 0 && memcmp(bytes + 16, data + 16, 24) == 0);
 	}
+	if (type == PEER_FRAME_ADDRESS && peer_address_decode(data, len, &a) == 0)
+		MUST(peer_address_encode(&a, text) == len && memcmp(text, data, len) == 0);
 	return type != PEER_FRAME_REFUSED;
 }
 

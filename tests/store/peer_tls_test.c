@@ -145,7 +145,8 @@ static void node_start_at(struct node *n, const struct pki_pair *pair, uint64_t 
 					       .ca_pem = n->w->ca.cert_pem,
 					       .cluster = cluster,
 					       .member = n->id,
-					       .listen = listen};
+					       .listen = listen,
+					       .advertise = port ? listen : NULL};
 	if (peer_tls_start(n->p, &config, &err))
 		fail_msg("%s", err.message);
 	n->port = peer_tls_port(n->p);
@@ -448,6 +449,73 @@ static void back_again(_unused_ void **state)
 	pki_pair_done(&pair);
 	node_close(&a);
 	node_close(&b);
+	world_free(w);
+}
+
+static uint16_t free_port(void)
+{
+	struct sockaddr_in addr = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+	socklen_t len = sizeof(addr);
+	_cleanup_close_ int fd = socket(AF_INET, SOCK_STREAM, 0);
+	assert_int_equal(bind(fd, (struct sockaddr *)&addr, len), 0);
+	assert_int_equal(getsockname(fd, (struct sockaddr *)&addr, &len), 0);
+	return ntohs(addr.sin_port);
+}
+
+/* Two that have moved while each was away know only where the other was; the third has seen both. */
+static void found_through_a_third(_unused_ void **state)
+{
+	struct world *w = world_new();
+	struct node n[3];
+	for (unsigned i = 0; i < 3; i++) {
+		struct pki_pair pair = member_cert(w, &w->ca, i + 1);
+		node_init(&n[i], w, i + 1);
+		node_start_at(&n[i], &pair, CLUSTER, free_port());
+		pki_pair_done(&pair);
+	}
+	struct node gone[2] = {{.id = 1, .port = free_port()}, {.id = 2, .port = free_port()}};
+	introduce(&n[0], (struct node *[]){&n[0], &gone[1], &n[2]}, 3);
+	introduce(&n[1], (struct node *[]){&gone[0], &n[1], &n[2]}, 3);
+	introduce(&n[2], (struct node *[]){&gone[0], &gone[1], &n[2]}, 3);
+	WAIT(w, linked(&n[0], &n[1]));
+	assert_true(linked(&n[0], &n[2]) && linked(&n[1], &n[2]));
+	for (unsigned i = 0; i < 3; i++)
+		node_close(&n[i]);
+	world_free(w);
+}
+
+/* One whose clock went back would not be believed where it is now: it hears what was believed, and surpasses it. */
+static void clock_went_back(_unused_ void **state)
+{
+	struct world *w = world_new();
+	struct node a;
+	struct pki_pair own = member_cert(w, &w->ca, 1), other = member_cert(w, &w->ca, 2);
+	struct peer_address said = {.id = 1, .version = (uint64_t)env_wall_us(w->env) + 1000000000}, got = {0};
+	uint8_t bytes[PEER_ADDRESS_SIZE_MAX];
+	snprintf(said.text, sizeof(said.text), "127.0.0.1:1");
+	node_init(&a, w, 1);
+	node_start_at(&a, &own, CLUSTER, free_port());
+	struct raw *r = raw_dial(w, a.port, &other);
+	WAIT(w, r->open);
+	raw_hello(r, (struct peer_hello){.from = 2, .to = 1});
+	WAIT(w, peer_tls_connected(a.p, 2));
+	raw_frame(r, PEER_FRAME_ADDRESS, bytes, peer_address_encode(&said, bytes));
+	while (got.version <= said.version) {
+		size_t before = r->got.len, at = 0;
+		WAIT(w, r->got.len > before);
+		for (uint32_t len; at + PEER_FRAME_HEAD <= r->got.len; at += PEER_FRAME_HEAD + len) {
+			memcpy(&len, r->got.data + at, 4);
+			if (r->got.data[at + 4] == PEER_FRAME_ADDRESS)
+				assert_int_equal(peer_address_decode(r->got.data + at + PEER_FRAME_HEAD, len, &got), 0);
+		}
+	}
+	assert_int_equal(got.version, said.version + 1);
+	assert_int_equal(got.id, 1);
+	assert_string_not_equal(got.text, said.text);
+	raw_close(w, r);
+	pki_pair_done(&own);
+	pki_pair_done(&other);
+	node_close(&a);
 	world_free(w);
 }
 
@@ -834,6 +902,8 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(three_exchange),
 	cmocka_unit_test(joining_member),
 	cmocka_unit_test(back_again),
+	cmocka_unit_test(found_through_a_third),
+	cmocka_unit_test(clock_went_back),
 	cmocka_unit_test(by_name),
 	cmocka_unit_test(removed),
 	cmocka_unit_test(other_clusters_server),
