@@ -2,6 +2,7 @@
 
 #include "lib/api/kinds/faults.h"
 #include "lib/api/kinds/hooks.h"
+#include "lib/api/quantity.h"
 
 #define DATA_MAX (1u << 20)
 
@@ -145,6 +146,37 @@ void lease__check_spec(const json_t *obj, _unused_ const json_t *old, const char
 		fault_invalid_int(err, at(path, "leaseTransitions"), transitions, "must be greater than or equal to 0");
 }
 
+static void check_amounts(const json_t *node, const char *list, struct err *err)
+{
+	const char *name;
+	json_t *v;
+
+	json_object_foreach(json_path(node, "status", list, NULL), name, v)
+	{
+		struct quantity q;
+		const char *text = json_string_value(v);
+		if (text && quantity_parse(text, &q, NULL) == 0 && q.nano < 0)
+			fault_invalid(err, at("status", "%s.%s", list, name), text,
+				      "must be greater than or equal to 0");
+	}
+}
+
+/* The phase follows from whether the namespace is being deleted. */
+void namespace__check(const json_t *obj, const json_t *old, _unused_ const char *path, struct err *err)
+{
+	const char *phase = json_get_str(json_object_get(obj, "status"), "phase", "");
+	bool deleting = member_set(json_object_get(obj, "metadata"), "deletionTimestamp");
+
+	if (!old || member_same(json_object_get(obj, "status"), json_object_get(old, "status"), "phase"))
+		return;
+	if (!deleting && !streq(phase, "Active"))
+		fault_invalid(err, at_self("status.Phase"), phase,
+			      "may only be 'Active' if `deletionTimestamp` is empty");
+	else if (deleting && !streq(phase, "Terminating"))
+		fault_invalid(err, at_self("status.Phase"), phase,
+			      "may only be 'Terminating' if `deletionTimestamp` is not empty");
+}
+
 void node__check(const json_t *obj, const json_t *old, _unused_ const char *path, struct err *err)
 {
 	const json_t *spec = json_object_get(obj, "spec"), *old_spec = json_object_get(old, "spec");
@@ -163,6 +195,8 @@ void node__check(const json_t *obj, const json_t *old, _unused_ const char *path
 				      "TimeAdded:<nil>}",
 				      key, json_get_str(t, "value", ""), effect);
 	}
+	check_amounts(obj, "capacity", err);
+	check_amounts(obj, "allocatable", err);
 	if (member_set(old_spec, "podCIDR") && !member_same(spec, old_spec, "podCIDR"))
 		fault_forbidden(err, at_self("spec.podCIDRs"),
 				"node updates may not change podCIDR except from \"\" to valid");

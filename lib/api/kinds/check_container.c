@@ -1,5 +1,6 @@
 /* Rules of one container that its own fields decide: environment, probes, hooks, resources, security. */
 
+#include "lib/api/kinds/check_pod.h"
 #include "lib/api/kinds/faults.h"
 #include "lib/api/kinds/hooks.h"
 #include "lib/api/quantity.h"
@@ -39,7 +40,7 @@ static void check_field_ref(const json_t *ref, const char *path, struct err *err
 			  "\"status.podIPs\"");
 }
 
-static void check_resource_ref(const json_t *ref, const char *path, struct err *err)
+void container__check_resource_ref(const json_t *ref, const char *path, struct err *err)
 {
 	const char *name = json_get_str(ref, "resource", "");
 	const char *of = str_starts(name, "limits.") ? name + 7 : str_starts(name, "requests.") ? name + 9 : "";
@@ -67,7 +68,7 @@ void container__check_env_source(const json_t *obj, _unused_ const json_t *old, 
 	if (member_set(obj, "fieldRef"))
 		check_field_ref(json_object_get(obj, "fieldRef"), path, err);
 	if (member_set(obj, "resourceFieldRef"))
-		check_resource_ref(json_object_get(obj, "resourceFieldRef"), path, err);
+		container__check_resource_ref(json_object_get(obj, "resourceFieldRef"), path, err);
 	for (size_t i = 2; i < ARRAY_LEN(env_sources); i++)
 		if (member_set(obj, env_sources[i]) && !*json_get_str(json_object_get(obj, env_sources[i]), "name", ""))
 			fault_required(err, at(path, "%s.name", env_sources[i]), NULL);

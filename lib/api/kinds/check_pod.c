@@ -59,7 +59,7 @@ static void check_containers(const json_t *spec, const char *path, struct err *e
 	size_t i;
 	json_t *c, *v;
 
-	json_array_foreach(json_object_get(spec, "volumes"), i, v) seen_twice(&volumes, json_get_str(v, "name", ""));
+	json_array_foreach(json_object_get(spec, "volumes"), i, v) map_set(&volumes, json_get_str(v, "name", ""), v);
 	json_array_foreach(containers, i, c)
 	{
 		struct at here = at(path, "containers[%zu]", i);

@@ -6,8 +6,10 @@
 #include "lib/core/map.h"
 
 bool path__has_dotdot(const char *path);
-/* A container's mounts name volumes that there are (their names: `volumes`), and each place once. `path` is the
+/* A container's mounts name volumes that there are (name -> volume: `volumes`), and each place once. `path` is the
  * container's. */
 void volume__check_mounts(const json_t *container, const struct map *volumes, const char *path, struct err *err);
+/* A resourceFieldRef's resource, where it has one. */
+void container__check_resource_ref(const json_t *ref, const char *path, struct err *err);
 
 #endif

@@ -35,6 +35,7 @@ CHECK_HOOK(container__check_security);
 CHECK_HOOK(resources__check);
 CHECK_HOOK(volume__check);
 CHECK_HOOK(node__check);
+CHECK_HOOK(namespace__check);
 CHECK_HOOK(service__check_spec);
 CHECK_HOOK(endpoints__check_subset);
 CHECK_HOOK(endpoint_slice__check);

@@ -33,4 +33,5 @@ static const struct schema_field namespace_fields[] = {
 	OBJ("status", 3, &schema_namespace_status, DFLT("{}")),
 	END,
 };
-SCHEMA(namespace, "api.core.v1.Namespace", .doc = "A room for names, rights and quotas.", .dflt = namespace__default);
+SCHEMA(namespace, "api.core.v1.Namespace", .doc = "A room for names, rights and quotas.", .dflt = namespace__default,
+       .check = namespace__check);

@@ -97,6 +97,49 @@ static void pods(_unused_ void **state)
 		 "spec.volumes[1].name: Duplicate value: \"v\"\n"},
 		{"pod", POD, "{'spec':{'volumes':[{'name':'v','configMap':{}}]}}",
 		 "spec.volumes[0].configMap.name: Required value\n"},
+#define V(source) "{'spec':{'volumes':[{'name':'v'," source "}]}}"
+#define AT_V      "spec.volumes[0]."
+		{"pod", POD,
+		 V("'downwardAPI':{'items':[{'path':'a','fieldRef':{'fieldPath':'metadata.labels'}},"
+		   "{'path':'b','resourceFieldRef':{'containerName':'c','resource':'limits.cpu'}}]}"),
+		 ""},
+		{"pod", POD,
+		 V("'downwardAPI':{'items':[{'path':'/a','fieldRef':{'fieldPath':'spec.nodeName'}},{'path':'..b'}]}"),
+		 AT_V
+		 "downwardAPI.items[0].path: Invalid value: \"/a\": must be a relative path\n" AT_V
+		 "downwardAPI.items[0].fieldRef.fieldPath: Unsupported value: \"spec.nodeName\": supported values: "
+		 "\"metadata.annotations\", \"metadata.labels\", \"metadata.name\", \"metadata.namespace\", "
+		 "\"metadata.uid\"\n" AT_V
+		 "downwardAPI.items[1].path: Invalid value: \"..b\": must not start with '..'\n" AT_V
+		 "downwardAPI.items[1]: Required value: one of fieldRef and resourceFieldRef is required\n"},
+		{"pod", POD, V("'downwardAPI':{'items':[{'path':'b','resourceFieldRef':{'resource':'limits.cpu'}}]}"),
+		 AT_V "downwardAPI.items[0].resourceFieldRef.containerName: Required value\n"},
+		{"pod", POD, V("'nfs':{'server':'s','path':'x'}"),
+		 AT_V "nfs.path: Invalid value: \"x\": must be an absolute path\n"},
+		{"pod", POD, V("'emptyDir':{'sizeLimit':'-1'}"),
+		 AT_V "emptyDir.sizeLimit: Forbidden: SizeLimit field must be a valid resource quantity\n"},
+		{"pod", POD,
+		 V("'projected':{'sources':[{'secret':{'name':'s','items':[{'key':'k','path':'a'}]}},"
+		   "{'configMap':{'name':'m','items':[{'key':'k','path':'a'}]}},{'serviceAccountToken':{'path':'../t'}},"
+		   "{'downwardAPI':{'items':[{'path':'a','fieldRef':{'fieldPath':'metadata.name'}}]}}]}"),
+		 AT_V
+		 "projected: Invalid value: \"m\": conflicting duplicate paths\n" AT_V
+		 "projected.sources[2].serviceAccountToken.path: Invalid value: \"../t\": must not contain '..'\n" AT_V
+		 "projected: Invalid value: \"a\": conflicting duplicate paths\n"},
+		{"pod", POD,
+		 "{'spec':{'volumes':[{'name':'v','emptyDir':{}}],'containers':[{'name':'c','image':'i','volumeMounts':"
+		 "[{'name':'v','mountPath':'/x'}],'volumeDevices':[{'name':'v','devicePath':'/x'},{'name':'w',"
+		 "'devicePath':'/../y'}]}]}}",
+		 AT_C "volumeDevices[0].name: Invalid value: \"v\": can only use volume source type of "
+		      "PersistentVolumeClaim or Ephemeral for block mode\n" AT_C
+		      "volumeDevices[0].devicePath: Invalid value: \"/x\": must not already exist as a path in "
+		      "volumeMounts\n" AT_C
+		      "volumeDevices[0].name: Invalid value: \"v\": must not already exist in volumeMounts\n" AT_C
+		      "volumeDevices[1].name: Not found: \"w\"\n" AT_C
+		      "volumeDevices[1].devicePath: Invalid value: \"/../y\": can not contain backsteps ('..')\n"},
+		{"node", "{'apiVersion':'v1','kind':'Node','metadata':{'name':'n'}}",
+		 "{'status':{'capacity':{'cpu':'-1'},'allocatable':{'memory':'1Gi'}}}",
+		 "status.capacity.cpu: Invalid value: \"-1\": must be greater than or equal to 0\n"},
 		{"pod", POD, C("'livenessProbe':{}"),
 		 AT_C "livenessProbe: Required value: must specify a handler type\n"},
 		{"pod", POD, C("'livenessProbe':{'exec':{'command':['x']},'tcpSocket':{'port':80}}"),
@@ -319,6 +362,9 @@ static void configuration(_unused_ void **state)
 		 "TimeAdded:<nil>}\n"},
 	};
 	static const struct rule update[] = {
+		{"namespace", "{'metadata':{'name':'n'},'status':{'phase':'Active'}}",
+		 "{'status':{'phase':'Terminating'}}",
+		 "status.Phase: Invalid value: \"Terminating\": may only be 'Active' if `deletionTimestamp` is empty\n"},
 		{"cm", "{'immutable':true,'data':{'a':'b'}}", "{'data':{'a':'c'}}",
 		 "data: Forbidden: field is immutable when `immutable` is set\n"},
 		{"cm", "{'immutable':true,'data':{'a':'b'}}", "{'immutable':null}",
