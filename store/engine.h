@@ -117,6 +117,7 @@ struct engine {
 	uint64_t level;                  /* the cluster's format level */
 	bool fresh;                      /* the directory was new */
 	bool witness;                    /* this member: it applies no normal entries */
+	bool removed;                    /* it was in, and is not any more: it ends */
 	struct store_state_member *rows; /* by id; removed ones too */
 	size_t n_rows, cap_rows;
 	struct raft_membership told; /* to the transport */
@@ -239,6 +240,7 @@ void roster__complete(struct engine *e); /* a row for each of the membership */
 void roster__apply(struct engine *e, const struct store_cmd *cmd, uint64_t term, struct call *call);
 void roster__conf(struct engine *e, const struct raft_membership *m); /* that is the membership now */
 bool roster__is_out(const struct engine *e);                          /* this member was removed */
+void roster__leave(struct engine *e);                                 /* so it was told */
 int roster__removed_err(const struct engine *e, struct err *err);
 struct store_member *roster__list(const struct engine *e, size_t *ret_n); /* caller frees */
 

@@ -32,15 +32,44 @@ void members__no_snapshots(struct engine *e)
 		raft_restore_failed(e->raft);
 }
 
+/* One that was removed while it was away asks for votes, or for the leader: it is told, and not heard. */
+static bool answer_removed(struct engine *e, uint64_t from, enum raft_msg_type type)
+{
+	const struct store_state_member *row = roster__find(e, from);
+	bool asks = type == RAFT_MSG_VOTE || type == RAFT_MSG_PRE_VOTE || type == RAFT_MSG_PROPOSE ||
+		    type == RAFT_MSG_READ_INDEX;
+	struct raft_membership now;
+	if (!row || !row->removed || !asks)
+		return false;
+	raft_get_membership(e->raft, &now);
+	if (roster__in(&now, from))
+		return false;
+	_cleanup_buf_ struct buf b = BUF_INIT;
+	store_peer_encode_removed(from, &b);
+	e->peer->ops->send(e->peer, from, b.data, b.len);
+	return true;
+}
+
+static void told_removed(struct engine *e, uint64_t from)
+{
+	if (roster__in(&e->membership, from) && !e->removed)
+		roster__leave(e);
+}
+
 static void receive(void *arg, uint64_t from, const void *data, size_t len)
 {
 	struct engine *e = arg;
 	struct store_peer_msg m;
 	MAGIC_CHECK(e, ENGINE_MAGIC);
-	if (e->failed || e->closing || members__stuck(e) || store_peer_decode(data, len, &m))
+	if (e->failed || e->closing || members__stuck(e))
 		return; /* a message may always be lost */
+	if (store_peer_is_removed(data, len, e->member))
+		told_removed(e, from);
+	if (store_peer_decode(data, len, &m))
+		return;
 	failpoint(MEMBERS_RECEIVE);
-	int rc = m.msg.from == from ? raft_step(e->raft, &m.msg) : -EINVAL;
+	bool good = m.msg.from == from && !answer_removed(e, from, m.msg.type);
+	int rc = good ? raft_step(e->raft, &m.msg) : -EINVAL;
 	if (rc == 0) {
 		wishes__heard(e, from);
 		env_post(e->env, &e->pump);

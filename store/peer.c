@@ -16,6 +16,8 @@ struct wire_entry {
 };
 _Static_assert(sizeof(struct wire_entry) == 24, "entry layout");
 
+#define TYPE_REMOVED 255u
+
 enum { FLAG_REJECT = 1, FLAG_LAST = 2, FLAG_MEMBERSHIP = 4 };
 
 int store_peer_encode(const struct raft_msg *m, struct buf *ret)
@@ -150,4 +152,19 @@ void store_peer_msg_done(struct store_peer_msg *m)
 	free(m->entries);
 	free(m->membership);
 	*m = (struct store_peer_msg){0};
+}
+
+void store_peer_encode_removed(uint64_t member, struct buf *ret)
+{
+	struct wire_head h = {.version = STORE_PEER_VERSION, .type = TYPE_REMOVED, .to = member};
+	buf_add(ret, &h, sizeof(h));
+}
+
+bool store_peer_is_removed(const void *data, size_t len, uint64_t member)
+{
+	struct wire_head h;
+	if (len != sizeof(h))
+		return false;
+	memcpy(&h, data, sizeof(h));
+	return h.version == STORE_PEER_VERSION && h.type == TYPE_REMOVED && h.to == member;
 }

@@ -50,4 +50,8 @@ struct store_peer_msg {
 int store_peer_decode(const void *data, size_t len, struct store_peer_msg *ret);
 void store_peer_msg_done(struct store_peer_msg *m);
 
+/* Beside raft's: what a member that was removed while it was away is answered, so that it asks for no more votes. */
+void store_peer_encode_removed(uint64_t member, struct buf *ret);
+bool store_peer_is_removed(const void *data, size_t len, uint64_t member);
+
 #endif

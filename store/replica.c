@@ -160,12 +160,26 @@ static void apply_config(struct engine *e, const struct raft_entry *entry)
 		apply__cmd(e, &cmd, entry, NULL, &err);
 		store_cmd_done(&cmd);
 	}
-	if (!err.code && was_in && !roster__in(&m, e->member))
-		roster__removed_err(e, &err);
-	else if (err.code)
+	if (err.code) {
 		err_prefix(&err, "entry %" PRIu64, entry->index);
-	if (err.code)
 		replica__fatal(e, &err);
+	} else if (was_in && !roster__in(&m, e->member)) {
+		roster__leave(e);
+	}
+}
+
+/* It is over once its own state says so, too: then it does not start again. */
+static void leave(struct engine *e)
+{
+	if (!e->removed || e->failed || e->state_writing)
+		return;
+	if (!writer__clean(e) && !e->state_full) {
+		writer__flush(e);
+		return;
+	}
+	_cleanup_err_ struct err err = ERR_INIT;
+	roster__removed_err(e, &err);
+	replica__fatal(e, &err);
 }
 
 static void apply_committed(struct engine *e)
@@ -184,6 +198,8 @@ static void apply_committed(struct engine *e)
 		e->applied = entry->index;
 		e->applied_term = entry->term;
 		failpoint(REPLICA_APPLIED);
+		if (e->removed)
+			return; /* what comes after is no affair of this member's */
 		if (!e->recovered && entry->term == rs.term) {
 			e->recovered = true; /* everything acknowledged before is here */
 			watch__recovered(e);
@@ -234,7 +250,7 @@ static bool handle_ready(struct engine *e)
 	members__fates(e);
 	apply_committed(e);
 	answer_reads(e);
-	if (e->failed)
+	if (e->failed || e->removed)
 		return false;
 	if (!e->rd.must_sync) {
 		members__send(e, true);
@@ -516,7 +532,7 @@ void replica__pump(struct engine *e)
 		wishes__pursue(e);
 		feed(e);
 		members__forward(e);
-		if (e->writing || e->failed || !raft_has_ready(e->raft) || !handle_ready(e))
+		if (e->writing || e->failed || e->removed || !raft_has_ready(e->raft) || !handle_ready(e))
 			break;
 	}
 	serve_reads(e);
@@ -527,6 +543,7 @@ void replica__pump(struct engine *e)
 		lazy_due(&e->lazy_timer);
 	if ((e->state_due || (e->closing && !writer__clean(e))) && !e->state_writing)
 		writer__flush(e);
+	leave(e);
 	watch__sweep(e);
 	arm_tick(e);
 	store__maybe_closed(e);

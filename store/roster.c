@@ -255,6 +255,17 @@ bool roster__is_out(const struct engine *e)
 	return own && own->removed;
 }
 
+void roster__leave(struct engine *e)
+{
+	struct store_state_member *own = roster__find(e, e->member);
+	e->removed = true;
+	if (own && !own->removed) {
+		own->removed = true;
+		changed(e, own);
+	}
+	env_post(e->env, &e->pump);
+}
+
 void roster__conf(struct engine *e, const struct raft_membership *m)
 {
 	struct raft_membership was = e->membership;

@@ -237,7 +237,7 @@ void wishes__pursue(struct engine *e)
 			change(e, &p);
 	} else if (!p.differs && p.self_leaves) {
 		hand_over(e, &now);
-	} else if (!pending(e, &now)) {
+	} else if (!p.differs && !pending(e, &now)) {
 		e->wishes_due = false;
 	}
 }

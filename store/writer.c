@@ -50,8 +50,8 @@ static void fill_batch(struct engine *e)
 	e->state_pending_bytes = 0;
 	struct store_log_info info;
 	store_log_info(e->log, &info);
-	b->checkpoint =
-		e->closing || e->since_checkpoint >= e->sizes.checkpoint || info.bytes >= 3 * e->sizes.log_segment;
+	b->checkpoint = e->closing || e->removed || e->since_checkpoint >= e->sizes.checkpoint ||
+			info.bytes >= 3 * e->sizes.log_segment;
 }
 
 static void submit(struct engine *e)

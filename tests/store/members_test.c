@@ -70,6 +70,325 @@ static void all_restart(void **state)
 	}
 }
 
+static void learner_stays_learner(void **state)
+{
+	struct several *s = *state;
+	several_found(s, 1);
+	assert_int_equal(several_add(s, 0, 1, STORE_ROLE_LEARNER, 0), 0);
+	several_join(s, 1);
+	assert_true(several_await(s, 0, "1:voter* 2:learner"));
+	assert_int_equal(put(s, 1, "a", "1"), 0); /* forwarded */
+	assert_true(several_has(s, 1, "a", "1"));
+	several_run(s, 3000000);
+	assert_string_equal(several_roles(s, 0), "1:voter* 2:learner");
+	/* it does not vote, so nothing waits for it */
+	several_stop(s, 1);
+	assert_int_equal(put(s, 0, "a", "2"), 0);
+	assert_int_equal(several_start(s, 1, NULL), 0);
+	assert_int_equal(several_wish(s, 1, 2, STORE_ROLE_VOTER), 0); /* promoted, through the learner itself */
+	assert_true(several_await(s, 0, "1:voter* 2:voter"));
+	assert_int_equal(several_wish(s, 0, 2, STORE_ROLE_LEARNER), 0);
+	assert_true(several_await(s, 0, "1:voter* 2:learner"));
+}
+
+/* Whoever is not there is no voter: nothing would be committed any more. */
+static void absent_one_is_not_promoted(void **state)
+{
+	struct several *s = *state;
+	several_found(s, 1);
+	assert_int_equal(several_add(s, 0, 1, STORE_ROLE_VOTER, 0), 0);
+	several_run(s, 3000000);
+	assert_string_equal(several_roles(s, 0), "1:voter* 2:learner>voter");
+	assert_int_equal(put(s, 0, "a", "1"), 0);
+	several_join(s, 1);
+	assert_true(several_await(s, 0, "1:voter* 2:voter"));
+}
+
+static void stopped_as_removed(struct several *s, size_t i)
+{
+	for (int n = 0; n < 500 && !s->servers[i].f.stopped; n++)
+		several_run(s, 10000);
+	assert_true(s->servers[i].f.stopped);
+	assert_int_equal(s->servers[i].f.fatal.code, -ESTALE);
+	assert_non_null(strstr(s->servers[i].f.fatal.message, "removed"));
+	assert_non_null(strstr(s->servers[i].f.fatal.message, "token"));
+}
+
+static void follower_is_removed(void **state)
+{
+	struct several *s = *state;
+	grow_to_three(s);
+	assert_int_equal(several_wish(s, 2, 2, STORE_ROLE_NONE), 0);
+	assert_true(several_await(s, 0, "1:voter* 3:voter"));
+	stopped_as_removed(s, 1);
+	several_stop(s, 1);
+	/* for good: neither its directory nor its id come back */
+	_cleanup_err_ struct err err = ERR_INIT;
+	assert_int_equal(several_start(s, 1, &err), -ESTALE);
+	assert_non_null(strstr(err.message, "removed"));
+	assert_int_equal(several_add(s, 0, 1, STORE_ROLE_VOTER, 0), -ENOENT);
+	assert_int_equal(several_wish(s, 0, 2, STORE_ROLE_VOTER), -ENOENT);
+	/* as another it does */
+	several_wipe(s, 1, 5);
+	assert_int_equal(several_add(s, 2, 1, STORE_ROLE_VOTER, 0), 0);
+	several_join(s, 1);
+	assert_true(several_await(s, 0, "1:voter* 3:voter 5:voter"));
+	assert_true(several_has(s, 1, "before", "1"));
+}
+
+/* It was not there when it was removed, and is told when it asks the others for their votes. */
+static void removed_while_away(void **state)
+{
+	struct several *s = *state;
+	grow_to_three(s);
+	several_stop(s, 1);
+	assert_int_equal(several_wish(s, 0, 2, STORE_ROLE_NONE), 0);
+	assert_true(several_await(s, 0, "1:voter* 3:voter"));
+	several_run(s, 2000000);
+	assert_int_equal(several_start(s, 1, NULL), 0);
+	stopped_as_removed(s, 1);
+	assert_string_equal(several_roles(s, 0), "1:voter* 3:voter"); /* and has disturbed nobody */
+}
+
+static void leader_is_removed(void **state)
+{
+	struct several *s = *state;
+	grow_to_three(s);
+	assert_int_equal(several_wish(s, 0, 1, STORE_ROLE_NONE), 0);
+	stopped_as_removed(s, 0);
+	size_t leader = several_leader(s);
+	assert_true(leader == 1 || leader == 2);
+	assert_true(several_await(s, leader, leader == 1 ? "2:voter* 3:voter" : "2:voter 3:voter*"));
+	assert_int_equal(put(s, 1, "a", "1"), 0);
+}
+
+static void last_voter_stays(void **state)
+{
+	struct several *s = *state;
+	several_found(s, 1);
+	assert_int_equal(several_wish(s, 0, 1, STORE_ROLE_NONE), -EINVAL);
+	assert_non_null(strstr(several_error(), "last voter"));
+	assert_int_equal(several_wish(s, 0, 1, STORE_ROLE_LEARNER), -EINVAL);
+	assert_int_equal(several_wish(s, 0, 9, STORE_ROLE_NONE), -ENOENT);
+	assert_int_equal(several_add(s, 0, 1, STORE_ROLE_LEARNER, 0), 0);
+	several_join(s, 1);
+	assert_true(several_await(s, 0, "1:voter* 2:learner"));
+	assert_int_equal(several_wish(s, 0, 1, STORE_ROLE_NONE), -EINVAL);
+	assert_int_equal(several_wish(s, 0, 2, STORE_ROLE_WITNESS), -EINVAL);
+	struct store_member twin = {.id = 6, .name = "s2", .wish = STORE_ROLE_VOTER};
+	snprintf(s->servers[5].name, sizeof(s->servers[5].name), "%s", twin.name);
+	assert_int_equal(several_add(s, 0, 5, STORE_ROLE_VOTER, 0), -EEXIST);
+	assert_int_equal(several_add(s, 0, 5, STORE_ROLE_NONE, 0), -EINVAL);
+}
+
+/* A server that lost its disk comes back as another, under its name. */
+static void replaced(void **state)
+{
+	struct several *s = *state;
+	grow_to_three(s);
+	several_stop(s, 2);
+	several_wipe(s, 2, 6);
+	assert_int_equal(several_add(s, 1, 2, STORE_ROLE_VOTER, 3), 0);
+	assert_true(several_await(s, 0, "1:voter* 2:voter 6:learner>voter"));
+	several_join(s, 2);
+	assert_true(several_await(s, 0, "1:voter* 2:voter 6:voter"));
+	assert_true(several_has(s, 2, "before", "1"));
+}
+
+static void leadership_moves(void **state)
+{
+	struct several *s = *state;
+	grow_to_three(s);
+	assert_int_equal(several_move(s, 1, 3), 0); /* asked of a follower */
+	assert_true(several_await(s, 2, "1:voter 2:voter 3:voter*"));
+	assert_int_equal(put(s, 0, "a", "1"), 0);
+	assert_int_equal(several_move(s, 2, 0), 0); /* to whoever is furthest */
+	for (int n = 0; n < 100 && strstr(several_roles(s, 2), "3:voter*"); n++)
+		several_run(s, 10000);
+	assert_true(several_leader(s) < 2);
+	assert_int_equal(several_move(s, 0, 9), -ENOENT);
+	assert_int_equal(several_wish(s, 0, 2, STORE_ROLE_LEARNER), 0);
+	several_run(s, 3000000);
+	assert_int_equal(several_move(s, 0, 2), -EINVAL);
+}
+
+struct addresses {
+	bool done;
+	char name[64], peer[300], api[300];
+};
+
+static void on_addresses(void *arg, _unused_ const struct err *err, const struct store_members *m)
+{
+	struct addresses *a = arg;
+	a->done = true;
+	for (size_t i = 0; m && i < m->n; i++)
+		if (m->members[i].id == 3) {
+			snprintf(a->name, sizeof(a->name), "%s", m->members[i].name);
+			snprintf(a->peer, sizeof(a->peer), "%s", m->members[i].peer);
+			snprintf(a->api, sizeof(a->api), "%s", m->members[i].api);
+		}
+}
+
+static bool addresses_done(void *arg)
+{
+	return ((struct addresses *)arg)->done;
+}
+
+static struct addresses addresses_at(struct several *s, size_t at)
+{
+	struct addresses a = {0};
+	store_members(s->servers[at].f.store, false, on_addresses, &a);
+	assert_true(env_sim_run_until(s->env, addresses_done, &a, 10000000));
+	return a;
+}
+
+/* It comes back somewhere else, under another name, and is itself. */
+static void address_changes(void **state)
+{
+	struct several *s = *state;
+	struct several_server *v = &s->servers[2];
+	grow_to_three(s);
+	assert_string_equal(addresses_at(s, 0).peer, "10.0.0.3:6444");
+	several_stop(s, 2);
+	snprintf(v->peer_address, sizeof(v->peer_address), "10.9.9.9:6444");
+	snprintf(v->api_address, sizeof(v->api_address), "https://10.9.9.9:6443");
+	snprintf(v->name, sizeof(v->name), "moved");
+	assert_int_equal(several_start(s, 2, NULL), 0);
+	several_run(s, 3000000);
+	struct addresses a = addresses_at(s, 0);
+	assert_string_equal(a.peer, "10.9.9.9:6444");
+	assert_string_equal(a.api, "https://10.9.9.9:6443");
+	assert_string_equal(a.name, "moved");
+	assert_string_equal(several_roles(s, 0), "1:voter* 2:voter 3:voter");
+}
+
+static void transport_is_told(void **state)
+{
+	struct several *s = *state;
+	grow_to_three(s);
+	several_run(s, 100000);
+	for (size_t i = 0; i < 3; i++)
+		for (size_t k = 0; k < 3; k++)
+			assert_int_equal(s->servers[i].told[k], k + 1);
+	assert_int_equal(several_wish(s, 0, 3, STORE_ROLE_NONE), 0);
+	assert_true(several_await(s, 0, "1:voter* 2:voter"));
+	several_run(s, 1000000);
+	assert_int_equal(s->servers[1].told[2], 0);
+}
+
+/* Alone with a transport it is as quiet as without: no ticks. */
+static void alone_is_quiet(void **state)
+{
+	struct several *s = *state;
+	several_found(s, 1);
+	several_run(s, 40000000);
+	assert_int_equal(s->sent, 0);
+	several_stop(s, 0);
+	grow_to_three(s);
+	assert_true(s->sent > 0);
+	assert_int_equal(several_wish(s, 0, 2, STORE_ROLE_NONE), 0);
+	assert_int_equal(several_wish(s, 0, 3, STORE_ROLE_NONE), 0);
+	assert_true(several_await(s, 0, "1:voter*"));
+	several_stop(s, 1);
+	several_stop(s, 2);
+	several_run(s, 3000000);
+	uint64_t sent = s->sent;
+	several_run(s, 10000000);
+	assert_int_equal(s->sent, sent);
+	assert_int_equal(put(s, 0, "a", "1"), 0);
+}
+
+static void without_a_quorum(void **state)
+{
+	struct several *s = *state;
+	grow_to_three(s);
+	several_stop(s, 0);
+	several_stop(s, 1);
+	several_run(s, 1000000);
+	struct fixture *f = &s->servers[2].f;
+	uint64_t from = env_now_us(s->env);
+	const struct answer *a = fx_put(f, "a", "1");
+	assert_int_equal(a->err.code, -EHOSTUNREACH);
+	assert_int_equal(a->err.reason, ERR_SERVICE_UNAVAILABLE);
+	assert_non_null(strstr(a->err.message, "quorum"));
+	assert_true(env_now_us(s->env) - from <= 5100000);
+	assert_int_equal(fx_get(f, "before", 0)->err.code, -EHOSTUNREACH);
+	assert_int_equal(fx_range(f, &(struct store_range_req){.key = "before", .serializable = true})->n_kvs, 1);
+	assert_false(fx_status(f)->status.has_quorum);
+	assert_int_equal(several_start(s, 0, NULL), 0);
+	assert_true(several_leader(s) < 3);
+	assert_int_equal(fx_put(f, "a", "1")->err.code, 0);
+	assert_int_equal(fx_get(f, "before", 0)->n_kvs, 1);
+}
+
+/* Cut off, the old leader answers neither writes nor fresh reads; back again it follows. */
+static void leader_is_cut_off(void **state)
+{
+	struct several *s = *state;
+	grow_to_three(s);
+	s->servers[0].cut = true;
+	size_t leader = several_leader(s);
+	assert_true(leader == 1 || leader == 2);
+	assert_int_equal(put(s, leader, "a", "1"), 0);
+	assert_int_equal(fx_get(&s->servers[0].f, "before", 0)->err.code, -EHOSTUNREACH);
+	assert_int_equal(put(s, 0, "a", "2"), -EHOSTUNREACH);
+	s->servers[0].cut = false;
+	assert_true(several_has(s, 0, "a", "1"));
+	assert_int_equal(put(s, 0, "a", "3"), 0);
+}
+
+/* Two full voters and a witness: the leader may be lost, and what was acknowledged is there. */
+static void witness(void **state)
+{
+	struct several *s = *state;
+	several_found(s, 1);
+	assert_int_equal(several_add(s, 0, 1, STORE_ROLE_VOTER, 0), 0);
+	several_join(s, 1);
+	assert_true(several_await(s, 0, "1:voter* 2:voter"));
+	assert_int_equal(put(s, 0, "before", "1"), 0);
+	assert_int_equal(several_add(s, 0, 2, STORE_ROLE_WITNESS, 0), 0);
+	several_join(s, 2);
+	assert_true(several_await(s, 0, "1:voter* 2:voter 3:witness"));
+	assert_int_equal(several_wish(s, 0, 3, STORE_ROLE_VOTER), -EINVAL);
+	several_run(s, 1000000);
+	const struct answer *a = fx_put(&s->servers[2].f, "a", "1");
+	assert_int_equal(a->err.code, -EHOSTUNREACH);
+	assert_non_null(strstr(a->err.message, "witness"));
+	assert_int_equal(
+		fx_range(&s->servers[2].f, &(struct store_range_req){.key = "a", .serializable = true})->err.code,
+		-EHOSTUNREACH);
+	assert_true(several_await(s, 2, "1:voter* 2:voter 3:witness"));
+	assert_int_equal(s->servers[2].told[1], 2);
+	assert_int_equal(put(s, 0, "a", "2"), 0);
+	several_run(s, 500000);
+	several_stop(s, 0);
+	assert_int_equal(several_leader(s), 1);
+	assert_true(several_has(s, 1, "a", "2"));
+	assert_int_equal(put(s, 1, "a", "3"), 0); /* with the witness's vote */
+	several_stop(s, 2);
+	assert_int_equal(several_start(s, 2, NULL), 0);
+	assert_int_equal(put(s, 1, "a", "4"), 0);
+	assert_int_equal(several_start(s, 0, NULL), 0);
+	assert_true(several_has(s, 0, "a", "4"));
+}
+
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
-static const struct CMUnitTest tests[] = {T(grows), T(all_restart)};
+static const struct CMUnitTest tests[] = {
+	T(grows),
+	T(all_restart),
+	T(learner_stays_learner),
+	T(absent_one_is_not_promoted),
+	T(follower_is_removed),
+	T(removed_while_away),
+	T(leader_is_removed),
+	T(last_voter_stays),
+	T(replaced),
+	T(leadership_moves),
+	T(address_changes),
+	T(transport_is_told),
+	T(alone_is_quiet),
+	T(without_a_quorum),
+	T(leader_is_cut_off),
+	T(witness),
+};
 RUN_TESTS(tests)
