@@ -7,21 +7,32 @@
 
 #define FORWARD_ID_GAP ((uint64_t)1 << 32)
 
+/* While raft is told of the log it is the opening that fails; later on the store stops. */
+static int unreadable(struct engine *e, uint64_t index, int rc)
+{
+	_cleanup_err_ struct err err = ERR_INIT;
+	err_set(&err, rc, "entry %" PRIu64 " cannot be read back from the log: %s", index, strerror(-rc));
+	if (e->raft) {
+		replica__fatal(e, &err);
+	} else if (!e->fatal) {
+		e->fatal = NEW(struct err);
+		err_move(e->fatal, &err);
+	}
+	return rc;
+}
+
 static int read_entries(void *arg, uint64_t lo, uint64_t hi, struct raft_entry *ret, size_t max)
 {
 	struct engine *e = arg;
 	int n = store_log_read(e->log, lo, hi, ret, max);
-	if (n <= 0) {
-		_cleanup_err_ struct err err = ERR_INIT;
-		err_set(&err, n ? n : -EIO, "entry %" PRIu64 " cannot be read back from the log", lo);
-		replica__fatal(e, &err);
-	}
-	return n;
+	return n > 0 ? n : unreadable(e, lo, n ? n : -EIO);
 }
 
 static int read_term(void *arg, uint64_t index, uint64_t *ret)
 {
-	return store_log_term(((struct engine *)arg)->log, index, ret);
+	struct engine *e = arg;
+	int rc = store_log_term(e->log, index, ret);
+	return rc && rc != -ENOENT ? unreadable(e, index, rc) : rc;
 }
 
 static void load_lease(void *arg, const struct store_state_lease *l)
@@ -203,6 +214,8 @@ static int start_raft(struct engine *e, const struct raft_hard_state *hs, struct
 						.read_term = read_term,
 						.arg = e},
 			  &e->raft);
+	if (rc && e->fatal)
+		return err_set(err, e->fatal->code, "%s", e->fatal->message);
 	if (rc)
 		return err_set(err, rc, "the store's log and state contradict each other");
 	return 0;

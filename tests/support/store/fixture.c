@@ -13,8 +13,34 @@ static struct faulty_disk *of_disk(struct store_disk *d)
 /* Files don't know their disk: the one under test is remembered here. */
 static struct faulty_disk *current;
 
+static void note(char what)
+{
+	size_t n = strlen(current->trace);
+	if (n == sizeof(current->trace) - 1)
+		memmove(current->trace, current->trace + 1, n--);
+	current->trace[n] = what;
+}
+
+static int64_t faulty_pread(struct store_file *f, void *buf, size_t len, uint64_t off)
+{
+	return current->unreadable ? -EIO : store_disk_real()->ops->pread(f, buf, len, off);
+}
+
+static int faulty_pwrite(struct store_file *f, const void *buf, size_t len, uint64_t off)
+{
+	note('w');
+	return store_disk_real()->ops->pwrite(f, buf, len, off);
+}
+
+static int faulty_sync_dir(struct store_disk *d, const char *path)
+{
+	note('d');
+	return store_disk_real()->ops->sync_dir(d, path);
+}
+
 static int faulty_sync(struct store_file *f)
 {
+	note('s');
 	current->syncs++;
 	if (current->fail_sync_after == 0) {
 		current->failed_syncs++;
@@ -41,6 +67,9 @@ struct store_disk *faulty_disk_init(struct faulty_disk *f)
 	static struct store_disk_ops ops;
 	ops = *store_disk_real()->ops;
 	ops.sync = faulty_sync;
+	ops.sync_dir = faulty_sync_dir;
+	ops.pread = faulty_pread;
+	ops.pwrite = faulty_pwrite;
 	ops.preallocate = faulty_preallocate;
 	ops.mkdir = faulty_mkdir;
 	*f = (struct faulty_disk){.disk = {.ops = &ops}, .fail_sync_after = -1};
