@@ -94,17 +94,20 @@ static void on_idle(uv_idle_t *h)
 	(void)h;
 }
 
+/* Waking is all it is for: the check handle runs the turn. The last thing UV_RUN_ONCE does is to look at timers, and a
+ * loop without any would not run again. */
 static void on_timer(uv_timer_t *h)
 {
-	(void)h; /* waking is all it is for: the check handle runs the turn */
+	uv_idle_start(&CONTAINER_OF(h, struct env_uv, timer)->idle, on_idle);
 }
 
-/* Whole milliseconds, rounded up, so that a timer is never early. */
+/* libuv counts the same clock in whole milliseconds: rounded up, so that a timer is never early. */
 static void arm_timer(struct env_uv *u)
 {
-	uint64_t now = op_now_us(&u->env), due = u->env.heap[1]->due_us;
+	uint64_t due_ms = u->env.heap[1]->due_us / 1000 + (u->env.heap[1]->due_us % 1000 != 0);
 	uv_update_time(u->loop);
-	uv_timer_start(&u->timer, on_timer, due <= now ? 0 : (due - now + 999) / 1000, 0);
+	uint64_t now_ms = uv_now(u->loop);
+	uv_timer_start(&u->timer, on_timer, due_ms > now_ms ? due_ms - now_ms : 0, 0);
 }
 
 /* Before the loop sleeps: tell libuv how long it may. */

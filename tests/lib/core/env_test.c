@@ -97,6 +97,54 @@ static void timers_fire_in_order_and_can_be_stopped(void **state)
 	assert_true(env_now_us(w->env) - start >= 33000);
 }
 
+static void on_nothing(struct env_timer *t)
+{
+	(void)t;
+}
+
+struct short_work {
+	struct env_work work;
+	struct env *env;
+	uint64_t until_us;
+	bool done;
+};
+
+static void work_until(struct env_work *w)
+{
+	struct short_work *s = CONTAINER_OF(w, struct short_work, work);
+	while (env_now_us(s->env) < s->until_us)
+		continue;
+}
+
+static void work_ended(struct env_work *w)
+{
+	CONTAINER_OF(w, struct short_work, work)->done = true;
+}
+
+/* libuv counts whole milliseconds: woken between the one in which a timer is due and the timer's own time, UV_RUN_ONCE
+ * may end libuv's timer on its way out; the next call must still find something to do. */
+static void a_turn_at_a_time_reaches_a_timer(void **state)
+{
+	struct world *w = *state;
+	for (int i = 0; i < 10; i++) {
+		while (env_now_us(w->env) % 1000 < 500 || env_now_us(w->env) % 1000 > 600)
+			continue;
+		uint64_t start = env_now_us(w->env);
+		struct short_work s = {.work = {.work = work_until, .done = work_ended, .lane = ENV_LANE_LOG},
+				       .env = w->env,
+				       .until_us = start + 2700};
+		w->t[0] = (struct env_timer){.fn = on_nothing};
+		env_timer_start(w->env, &w->t[0], 3000);
+		env_submit(w->env, &s.work);
+		for (int turns = 0; turns < 1000 && env_timer_active(&w->t[0]); turns++)
+			uv_run(&w->loop, UV_RUN_ONCE);
+		assert_false(env_timer_active(&w->t[0]));
+		assert_true(env_now_us(w->env) - start >= 3000);
+		while (!s.done)
+			uv_run(&w->loop, UV_RUN_ONCE);
+	}
+}
+
 static void many_timers_keep_their_order(void **state)
 {
 	struct world *w = *state;
@@ -224,6 +272,7 @@ int main(void)
 		BOTH(many_timers_keep_their_order),
 		BOTH(posts_run_later_and_once),
 		BOTH(work_runs_on_every_lane_and_is_answered),
+		{"a_turn_at_a_time_reaches_a_timer (uv)", a_turn_at_a_time_reaches_a_timer, setup_uv, teardown, NULL},
 		cmocka_unit_test(the_simulated_world_is_the_same_every_time),
 		cmocka_unit_test(the_wall_clock_can_be_stepped),
 	};
