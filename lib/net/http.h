@@ -134,6 +134,8 @@ struct http_call_ops {
 	void (*on_done)(void *arg, const struct err *err);
 	/* 101 Switching Protocols: the socket is now a byte stream (http_call_write, on_body). May be NULL. */
 	void (*on_upgrade)(void *arg, int status, const struct http_header *headers);
+	/* If set, told of failures in place of on_done. sent: some of the request may have reached the server. */
+	void (*on_failed)(void *arg, const struct err *err, bool sent);
 };
 
 struct http_client *http_client_new(struct env *env, uv_loop_t *loop, const struct http_client_config *config);

@@ -77,11 +77,15 @@ void http_call__free(struct http_call *call)
 void http_call__done(struct http_call *call, const struct err *err)
 {
 	void (*on_done)(void *arg, const struct err *err) = call->ops.on_done;
+	void (*on_failed)(void *arg, const struct err *err, bool sent) = err->code ? call->ops.on_failed : NULL;
 	void *arg = call->arg;
+	bool sent = call->sent;
 	struct http_client *c = call->client;
 	http_call__free(call);
 	client__pump(c);
-	if (on_done)
+	if (on_failed)
+		on_failed(arg, err, sent);
+	else if (on_done)
 		on_done(arg, err);
 }
 
@@ -118,6 +122,7 @@ static void on_timeout(struct env_timer *t)
 	struct err err = ERR_INIT;
 	err_set(&err, -ETIMEDOUT, "no complete answer from %s in time", call->client->host_header);
 	if (call->conn) {
+		call->sent = cconn__sent(call->conn);
 		call->conn->call = NULL;
 		cconn__close(call->conn);
 	}

@@ -53,12 +53,14 @@ struct http_call {
 	struct blob *request;
 	struct env_timer timer;
 	bool head, safe, retried, upgraded;
+	bool sent; /* it failed, and some of the request may have reached the server */
 };
 
 /* Opens a connection for the call. Failures come later, as the call's end. */
 void cconn__open(struct http_client *c, struct http_call *call);
 void cconn__begin(struct cconn *cc, struct http_call *call);
-void cconn__close(struct cconn *cc); /* without its call, which the caller has taken care of */
+void cconn__close(struct cconn *cc);      /* without its call, which the caller has taken care of */
+bool cconn__sent(const struct cconn *cc); /* some of its call's request */
 /* Hand waiting calls to connections. */
 void client__pump(struct http_client *c);
 /* The call's end: frees it, then tells its owner. */

@@ -62,12 +62,19 @@ static void complete(struct cconn *cc, bool reusable)
 	http_call__done(call, &ok);
 }
 
+bool cconn__sent(const struct cconn *cc)
+{
+	return cc->state == CCONN_BUSY && (cc->conn.sent != cc->sent_base || cc->conn.writing);
+}
+
 static void fail_call(struct cconn *cc, const struct err *err)
 {
 	struct http_call *call = STEAL(cc->call);
-	bool unsent = cc->conn.sent == cc->sent_base;
+	bool unsent = !cconn__sent(cc);
 	bool again = call && cc->reused && !cc->got_bytes && !call->retried && (call->safe || unsent);
 	struct err copy = *err;
+	if (call)
+		call->sent = !unsent;
 	cconn__close(cc);
 	if (again)
 		http_call__retry(call);
