@@ -295,7 +295,8 @@ static size_t upgrade_headers(struct request *r, struct http_header *list)
 
 static int proxy_call(struct request *r)
 {
-	static const struct http_call_ops ops = {on_response, on_body, on_done, on_upgrade};
+	static const struct http_call_ops ops = {
+		.on_response = on_response, .on_body = on_body, .on_done = on_done, .on_upgrade = on_upgrade};
 	struct node_proxy *x = r->extra;
 	struct apiserver *a = r->server;
 	int rc = tls_client_context(a->ca_pem, a->kubelet_cert_pem, a->kubelet_key_pem, false, &x->tls, &r->err);

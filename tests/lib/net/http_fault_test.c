@@ -234,7 +234,8 @@ static void never_done(void *arg, const struct err *err)
 static void test_cancel(void **state)
 {
 	struct world *w = world_new(*state != NULL, NULL, answer);
-	static const struct http_call_ops ops = {cancel_in_response, never_body, never_done, NULL};
+	static const struct http_call_ops ops = {
+		.on_response = cancel_in_response, .on_body = never_body, .on_done = never_done};
 	/* At once, while connecting, while shaking hands, in the response's head, while waiting in line. */
 	for (int turns = 0; turns < 12; turns++) {
 		struct http_call *c = http_call(w->client, "GET", "/hold", NULL, NULL, 0, 0, &ops, NULL);
