@@ -54,6 +54,12 @@ static const char *ip(struct host *h, const char *sandbox_id)
 	return net ? network_ip(net, sandbox_id) : NULL;
 }
 
+static bool backlog(struct host *h, const char *sandbox_id)
+{
+	struct network *net = real(h)->network;
+	return net && network_backlog(net, sandbox_id);
+}
+
 static void retain(struct host *h, const char *const *ids)
 {
 	struct network *net = real(h)->network;
@@ -108,6 +114,7 @@ static const struct host_ops real_ops = {
 	.net_attach = attach,
 	.net_detach = detach,
 	.net_ip = ip,
+	.net_backlog = backlog,
 	.net_retain = retain,
 	.mount_tmpfs = mount_tmpfs,
 	.unmount = unmount,

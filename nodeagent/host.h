@@ -20,6 +20,7 @@ struct host_ops {
 	int (*net_attach)(struct host *, const char *sandbox_id, int pid, char ret_ip[64], struct err *err);
 	int (*net_detach)(struct host *, const char *sandbox_id, struct err *err);
 	const char *(*net_ip)(struct host *, const char *sandbox_id);
+	bool (*net_backlog)(struct host *, const char *sandbox_id); /* connections its servers have yet to accept */
 	void (*net_retain)(struct host *, const char *const *ids);
 	/* tmpfs of at most size_bytes (0: the kernel's half of memory) on an existing directory. Mounted already: 0. */
 	int (*mount_tmpfs)(struct host *, const char *dir, uint64_t size_bytes, struct err *err);

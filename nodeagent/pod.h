@@ -165,6 +165,7 @@ struct pod {
 	enum endpoint_state endpoint;
 	struct endpoint_wait *endpoint_wait;
 	struct env_timer endpoint_timer;
+	uint64_t drain_by_us; /* the proxy has answered; a server's queue is waited for until then */
 	uint64_t teardown_retry_at_us;
 	bool torn_net, torn_volumes, tearing_volumes;
 

@@ -13,9 +13,11 @@
 #include "nodeagent/pod.h"
 
 #define ENDPOINT_WAIT_US (2 * SECOND_US)
-/* From the moment no new connection is sent here to SIGTERM: one that was on its way still lies in the server's backlog,
- * and a server that ends at once would reset it. */
+/* From the moment no new connection is sent here to SIGTERM: one that was on its way may still lie in the server's queue,
+ * and a server that ends, or only closes its socket, would reset it. A busy one has more time to empty its queue. */
 #define DRAIN_US        (SECOND_US / 5)
+#define DRAIN_LOOK_US   (SECOND_US / 50)
+#define DRAIN_MAX_US    (2 * SECOND_US)
 #define RETRY_US        (5 * SECOND_US)
 #define DELETE_RETRY_US (1 * SECOND_US)
 
@@ -30,14 +32,20 @@ static void on_endpoint_gone(void *arg)
 	struct endpoint_wait *w = arg;
 	if (w->pod) {
 		w->pod->endpoint_wait = NULL;
+		w->pod->drain_by_us = env_now_us(w->pod->n->env) + DRAIN_MAX_US;
 		env_timer_start(w->pod->n->env, &w->pod->endpoint_timer, DRAIN_US);
 	}
 	free(w);
 }
 
-static void on_endpoint_timeout(struct env_timer *t)
+static void on_endpoint_timer(struct env_timer *t)
 {
 	struct pod *p = CONTAINER_OF(t, struct pod, endpoint_timer);
+	struct host *host = p->n->host;
+	if (env_now_us(p->n->env) < p->drain_by_us && host->ops->net_backlog(host, p->sandbox_id)) {
+		env_timer_start(p->n->env, &p->endpoint_timer, DRAIN_LOOK_US);
+		return;
+	}
 	p->endpoint = ENDPOINT_GONE;
 	pod_kick(p);
 }
@@ -62,7 +70,7 @@ static void ask_endpoints(struct pod *p)
 	struct endpoint_wait *w = NEW(struct endpoint_wait);
 	w->pod = p;
 	p->endpoint_wait = w;
-	p->endpoint_timer.fn = on_endpoint_timeout;
+	p->endpoint_timer.fn = on_endpoint_timer;
 	env_timer_start(n->env, &p->endpoint_timer, ENDPOINT_WAIT_US);
 	n->config.endpoints_gone(n->config.endpoints_gone_ctx, p->ns, p->name, p->ip, on_endpoint_gone, w);
 }

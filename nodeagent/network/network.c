@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <dirent.h>
 #include <errno.h>
+#include <netinet/tcp.h>
 #include <sys/utsname.h>
 
 #include "lib/core/file.h"
@@ -17,10 +18,14 @@ struct lease {
 	char ip[16];
 	char link[16];
 	uint32_t addr;
+	int pid; /* in the sandbox's namespace, once attached */
 };
 
 /* Not the network's own address, not the bridge's (and at the end not the broadcast address). */
 #define FIRST_ADDRESS 2u
+
+/* Of a sandbox's sockets, so many are looked at. */
+#define SOCKETS_MAX 1000
 
 struct network {
 	struct env *env;
@@ -326,6 +331,7 @@ int network_attach(struct network *n, const char *sandbox_id, int pid, char ret_
 	}
 	if (r == 0)
 		r = configure_inside(n, l, pid, err);
+	l->pid = pid;
 	if (r < 0) {
 		netlink_link_del(&n->nl, l->link, NULL);
 		lease_drop(n, sandbox_id);
@@ -350,6 +356,30 @@ const char *network_ip(const struct network *n, const char *sandbox_id)
 {
 	const struct lease *l = map_get(&n->leases, sandbox_id);
 	return l ? l->ip : NULL;
+}
+
+/* The kernel tells of listening sockets first, with the length of the queue in the column of the bytes to read
+ * (proc(5), /proc/net/tcp). */
+static bool any_queue(int pid, const char *table)
+{
+	char path[48], line[256];
+	snprintf(path, sizeof(path), "/proc/%d/net/%s", pid, table);
+	FILE *f = fopen(path, "re");
+	bool any = false;
+	for (unsigned i = 0; f && !any && i < SOCKETS_MAX && fgets(line, sizeof(line), f); i++) {
+		unsigned state, queue;
+		any = sscanf(line, " %*u: %*[0-9A-F:] %*[0-9A-F:] %x %*x:%x", &state, &queue) == 2 &&
+		      state == TCP_LISTEN && queue;
+	}
+	if (f)
+		fclose(f);
+	return any;
+}
+
+bool network_backlog(const struct network *n, const char *sandbox_id)
+{
+	const struct lease *l = map_get(&n->leases, sandbox_id);
+	return l && l->pid > 0 && (any_queue(l->pid, "tcp") || any_queue(l->pid, "tcp6"));
 }
 
 void network_retain(struct network *n, const char *const *ids)

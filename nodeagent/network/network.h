@@ -32,6 +32,8 @@ int network_attach(struct network *n, const char *sandbox_id, int pid, char ret_
 int network_detach(struct network *n, const char *sandbox_id, struct err *err); /* absent: 0 */
 /* The address of a sandbox, or NULL. */
 const char *network_ip(const struct network *n, const char *sandbox_id);
+/* Connections lie in the queue of one of its servers that has not taken them yet. */
+bool network_backlog(const struct network *n, const char *sandbox_id);
 /* Give back addresses and links of sandboxes not in the list (after a restart). */
 void network_retain(struct network *n, const char *const *ids);
 /* Remove what is left of pods, and the bridge with its routes; the pods must be gone. What else was changed (sysctls)

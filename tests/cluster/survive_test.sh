@@ -167,6 +167,17 @@ rm "$WORK/ask"
 wait
 asked=$(awk '{ n += $1 } END { print n }' "$WORK"/asked.*)
 is "three rollouts under load: of $asked requests none is lost" "" "$(cat "$WORK"/lost.* 2>/dev/null | head -5)"
+# A server too busy to accept what came before its endpoint went: that is answered before the pod ends.
+read -r name pod_ip < <(k get pods -l app=web -o 'jsonpath={range .items[*]}{.metadata.name} {.status.podIP} {.metadata.deletionTimestamp}{"\n"}{end}' | awk 'NF == 2')
+server=$(pgrep -P "$(last_pid "$name" web)" httpd)
+kill -STOP "$server"
+exec {connection}<>"/dev/tcp/$pod_ip/8080"
+printf 'GET / HTTP/1.0\r\n\r\n' >&"$connection"
+k delete pod "$name" --wait=false >/dev/null
+busybox usleep 1000000 # much longer than from a deletion to SIGTERM otherwise
+kill -CONT "$server"
+expect "a connection not yet accepted is answered before its pod ends" "^$name" timeout 5 cat <&"$connection"
+exec {connection}<&-
 check "stop" stop_demo
 check "nothing is left" no_leftovers
 

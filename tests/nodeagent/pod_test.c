@@ -267,6 +267,36 @@ static void endpoint_goes_before_sigterm(void **state)
 	assert_false(file_exists(dir));
 }
 
+static void connections_not_yet_accepted_come_before_sigterm(void **state)
+{
+	struct world *w = *state;
+	w->endpoint_gone_after_us = 10 * MS;
+	agent_up(w);
+	add_pod(w, ONE_CONTAINER);
+	run(w, 500);
+	char web[128];
+	snprintf(web, sizeof(web), "%s", id(w, "web", 0));
+	fake_host_backlog(w->host, 10);
+	fake_delete(w->client, "Pod", "default", "p", NULL, 30);
+	run(w, 5000);
+	assert_in_range(when(w, "stop", web), w->endpoint_gone_at_ms + 400, w->endpoint_gone_at_ms + 410);
+}
+
+static void a_server_that_never_accepts_is_stopped_all_the_same(void **state)
+{
+	struct world *w = *state;
+	w->endpoint_gone_after_us = 10 * MS;
+	agent_up(w);
+	add_pod(w, ONE_CONTAINER);
+	run(w, 500);
+	char web[128];
+	snprintf(web, sizeof(web), "%s", id(w, "web", 0));
+	fake_host_backlog(w->host, UINT32_MAX);
+	fake_delete(w->client, "Pod", "default", "p", NULL, 30);
+	run(w, 5000);
+	assert_in_range(when(w, "stop", web), w->endpoint_gone_at_ms + 2000, w->endpoint_gone_at_ms + 2030);
+}
+
 static void a_silent_proxy_is_waited_for_two_seconds(void **state)
 {
 	struct world *w = *state;
@@ -727,6 +757,8 @@ static const struct CMUnitTest tests[] = {
 	T(init_containers_go_first),
 	T(failing_init_ends_a_never_pod),
 	T(endpoint_goes_before_sigterm),
+	T(connections_not_yet_accepted_come_before_sigterm),
+	T(a_server_that_never_accepts_is_stopped_all_the_same),
 	T(a_silent_proxy_is_waited_for_two_seconds),
 	T(prestop_and_grace),
 	T(shortened_grace_is_respected),

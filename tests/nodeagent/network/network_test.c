@@ -36,6 +36,14 @@ static int start(struct fixture *f, struct err *err)
 	return network_start(f->env, &c, &f->net, err);
 }
 
+/* A server that never accepts. */
+static int listen_only(void)
+{
+	struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(8080)};
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	return fd < 0 || bind(fd, (struct sockaddr *)&a, sizeof(a)) < 0 ? -1 : listen(fd, 5);
+}
+
 /* A process in a network namespace of its own: what a sandbox is to the network. */
 static pid_t fake_pod(void)
 {
@@ -44,7 +52,7 @@ static pid_t fake_pod(void)
 	pid_t pid = fork();
 	if (pid == 0) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		if (unshare(CLONE_NEWNET) < 0)
+		if (unshare(CLONE_NEWNET) < 0 || listen_only() < 0)
 			_exit(1);
 		close(fds[0]);
 		close(fds[1]);
@@ -157,6 +165,29 @@ static void the_gateway_keeps_its_mac(void **state)
 	assert_int_equal(shell("ip link show mini-t1 | grep -q 'ether 0a:58:0a:f4:00:01'"), 0);
 }
 
+static void a_connection_not_yet_accepted_is_seen(void **state)
+{
+	struct fixture *f = *state;
+	struct err err = ERR_INIT;
+	char ip[64];
+	assert_int_equal(start(f, &err), 0);
+	f->pod[0] = fake_pod();
+	assert_int_equal(network_attach(f->net, "pod-a", f->pod[0], ip, &err), 0);
+	assert_false(network_backlog(f->net, "pod-a"));
+	struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(8080)};
+	inet_pton(AF_INET, ip, &a.sin_addr);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_int_equal(connect(fd, (struct sockaddr *)&a, sizeof(a)), 0);
+	assert_true(network_backlog(f->net, "pod-a"));
+	/* the agent that comes after knows the way, too */
+	network_free(f->net);
+	assert_int_equal(start(f, &err), 0);
+	assert_int_equal(network_attach(f->net, "pod-a", f->pod[0], ip, &err), 0);
+	assert_true(network_backlog(f->net, "pod-a"));
+	assert_false(network_backlog(f->net, "no-such-pod"));
+	close(fd);
+}
+
 static void leases_survive_a_restart_and_are_given_back(void **state)
 {
 	struct fixture *f = *state;
@@ -241,6 +272,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(pods_reach_each_other_and_the_host, setup, teardown),
 		cmocka_unit_test_setup_teardown(the_gateway_keeps_its_mac, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_connection_not_yet_accepted_is_seen, setup, teardown),
 		cmocka_unit_test_setup_teardown(leases_survive_a_restart_and_are_given_back, setup, teardown),
 		cmocka_unit_test_setup_teardown(stop_and_undo_leave_nothing, setup, teardown),
 		cmocka_unit_test_setup_teardown(overlapping_ranges_are_refused, setup, teardown),

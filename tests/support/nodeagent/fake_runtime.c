@@ -556,7 +556,7 @@ const char *fake_runtime_config(struct runtime *r, const char *name)
 struct fake_host {
 	struct host base;
 	struct map cgroups, ips;
-	unsigned next;
+	unsigned next, backlog;
 };
 
 static struct fake_host *fhost(struct host *h)
@@ -602,6 +602,12 @@ static const char *h_ip(struct host *h, const char *sandbox_id)
 	return map_get(&fhost(h)->ips, sandbox_id);
 }
 
+static bool h_backlog(struct host *h, const char *sandbox_id)
+{
+	(void)sandbox_id;
+	return fhost(h)->backlog && fhost(h)->backlog--;
+}
+
 static void h_retain(struct host *h, const char *const *ids)
 {
 	MAP_EACH (&fhost(h)->ips, e) {
@@ -642,6 +648,7 @@ struct host *fake_host_new(void)
 		.net_attach = h_attach,
 		.net_detach = h_detach,
 		.net_ip = h_ip,
+		.net_backlog = h_backlog,
 		.net_retain = h_retain,
 		.mount_tmpfs = h_mount,
 		.unmount = h_unmount,
@@ -651,6 +658,11 @@ struct host *fake_host_new(void)
 	h->base.ops = &host_ops;
 	h->ips.free_value = free;
 	return &h->base;
+}
+
+void fake_host_backlog(struct host *h, unsigned looks)
+{
+	fhost(h)->backlog = looks;
 }
 
 unsigned fake_host_cgroups(struct host *h)

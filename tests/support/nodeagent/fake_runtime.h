@@ -41,5 +41,6 @@ const char *fake_runtime_config(struct runtime *r, const char *name);
 struct host *fake_host_new(void);
 unsigned fake_host_cgroups(struct host *h);
 unsigned fake_host_addresses(struct host *h);
+void fake_host_backlog(struct host *h, unsigned looks); /* so many looks at a pod's queue find it not empty */
 
 #endif
