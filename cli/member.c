@@ -6,6 +6,7 @@
 
 #include "cli/call.h"
 #include "cli/certs.h"
+#include "cli/external.h"
 #include "lib/core/file.h"
 #include "lib/core/log.h"
 #include "store/peer_tls.h"
@@ -399,8 +400,17 @@ static int open_peers(struct member *m, struct err *err)
 	return r < 0 ? err_move(err, &e) : 0;
 }
 
+static int open_external(struct member *m, struct err *err)
+{
+	const struct join_ctx *j = &m->config.join;
+	int r = external_open(j->env, j->loop, &m->settings, j->options, &m->store, err);
+	return r < 0 ? r : settings_write(dir_of(m), &m->settings, err);
+}
+
 int member_open(struct member *m, struct err *err)
 {
+	if (external_wanted(&m->settings))
+		return open_external(m, err);
 	struct asked a;
 	if (!m->config.alone)
 		m->peers = peer_tls_new(m->config.join.env, m->config.join.loop);

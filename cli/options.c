@@ -139,7 +139,12 @@ static int take(struct options *o, const char *flag, const char *value, struct e
 		     {"--name", offsetof(struct options, name)},
 		     {"--advertise", offsetof(struct options, advertise)},
 		     {"--join", offsetof(struct options, join)},
-		     {"--token", offsetof(struct options, token)}};
+		     {"--token", offsetof(struct options, token)},
+		     {"--etcd-servers", offsetof(struct options, etcd_servers)},
+		     {"--etcd-cafile", offsetof(struct options, etcd_cafile)},
+		     {"--etcd-certfile", offsetof(struct options, etcd_certfile)},
+		     {"--etcd-keyfile", offsetof(struct options, etcd_keyfile)},
+		     {"--etcd-prefix", offsetof(struct options, etcd_prefix)}};
 	if (!*value)
 		return err_set(err, -EINVAL, "%s wants a value", flag);
 	for (size_t i = 0; i < ARRAY_LEN(texts); i++) {

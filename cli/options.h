@@ -31,6 +31,9 @@ struct options {
 	uint64_t history_us;         /* --history: 0: the store's */
 	uint64_t history_bytes;      /* --history-bytes */
 
+	/* --etcd-servers ...: the store is an external etcd */
+	const char *etcd_servers, *etcd_cafile, *etcd_certfile, *etcd_keyfile, *etcd_prefix;
+
 	/* minid token */
 	const char *words[4]; /* what stands between the flags: "create"; "delete", ID */
 	unsigned n_words;

@@ -43,6 +43,18 @@ static int write_tree(const char *dir, const char *file, const json_t *tree, str
 	return file_write_atomic(path, b.data, b.len, 0600, err);
 }
 
+struct texts {
+	const char *names[5];
+	char **to[5];
+};
+
+static struct texts etcd_texts(struct settings *s)
+{
+	return (struct texts){
+		{"etcdServers", "etcdCAFile", "etcdCertFile", "etcdKeyFile", "etcdPrefix"},
+		{&s->etcd.servers, &s->etcd.cafile, &s->etcd.certfile, &s->etcd.keyfile, &s->etcd.prefix}};
+}
+
 int settings_read(const char *dir, struct settings *ret, struct err *err)
 {
 	_cleanup_json_ json_t *t = NULL;
@@ -58,6 +70,9 @@ int settings_read(const char *dir, struct settings *ret, struct err *err)
 			     .service_cidr = dup_or_null(json_get_str(t, "serviceCIDR", "")),
 			     .cluster_cidr = dup_or_null(json_get_str(t, "clusterCIDR", "")),
 			     .joining = json_is_true(json_object_get(t, "joining"))};
+	struct texts e = etcd_texts(&s);
+	for (size_t i = 0; i < ARRAY_LEN(e.names); i++)
+		*e.to[i] = dup_or_null(json_get_str(t, e.names[i], ""));
 	mini_id_parse(json_get_str(t, "cluster", NULL), &s.cluster);
 	mini_id_parse(json_get_str(t, "member", NULL), &s.member);
 	if (!mini_role_parse(json_get_str(t, "wish", ""), &s.wish))
@@ -80,6 +95,10 @@ int settings_write(const char *dir, const struct settings *s, struct err *err)
 	json_put_str(t, "advertise", s->advertise);
 	json_put_str(t, "serviceCIDR", s->service_cidr);
 	json_put_str(t, "clusterCIDR", s->cluster_cidr);
+	struct settings copy = *s;
+	struct texts e = etcd_texts(&copy);
+	for (size_t i = 0; i < ARRAY_LEN(e.names); i++)
+		json_put_str(t, e.names[i], *e.to[i]);
 	return write_tree(dir, "server.json", t, err);
 }
 
@@ -91,6 +110,9 @@ void settings_done(struct settings *s)
 	free(s->advertise);
 	free(s->service_cidr);
 	free(s->cluster_cidr);
+	struct texts e = etcd_texts(s);
+	for (size_t i = 0; i < ARRAY_LEN(e.names); i++)
+		free(*e.to[i]);
 	*s = (struct settings){0};
 }
 
@@ -100,6 +122,13 @@ static void take(char **to, const char *value)
 		return;
 	free(*to);
 	*to = xstrdup(value);
+}
+
+/* Remembered, and so not relative to where minid happened to be started. */
+static void take_path(char **to, const char *value)
+{
+	_cleanup_free_ char *whole = value ? realpath(value, NULL) : NULL;
+	take(to, whole ? whole : value);
 }
 
 static bool is_any(const char *host)
@@ -113,6 +142,11 @@ void settings_apply(struct settings *s, const struct options *o, const char *hos
 	take(&s->listen, o->listen);
 	take(&s->peer_listen, o->peer_listen);
 	take(&s->advertise, o->advertise);
+	take(&s->etcd.servers, o->etcd_servers);
+	take_path(&s->etcd.cafile, o->etcd_cafile);
+	take_path(&s->etcd.certfile, o->etcd_certfile);
+	take_path(&s->etcd.keyfile, o->etcd_keyfile);
+	take(&s->etcd.prefix, o->etcd_prefix);
 	if (o->port_given || !s->port)
 		s->port = o->port;
 	if (o->peer_given || !s->peer_port)

@@ -18,6 +18,9 @@ struct settings {
 	uint64_t cluster, member;          /* 0: not known yet */
 	enum store_role wish;              /* what it is to be */
 	bool joining;                      /* added to a cluster, and not yet told all by it */
+	struct {
+		char *servers, *cafile, *certfile, *keyfile, *prefix;
+	} etcd; /* cli/external.h; servers NULL: a store of its own */
 };
 struct others {
 	struct store_member *members;
