@@ -140,10 +140,18 @@ static int check_wish(struct engine *e, uint64_t id, enum store_role wish, uint6
 	return check_votes(e, id, wish, replaces, err);
 }
 
+/* The first member of a cluster says its name before any entry says who belongs: whoever reads the log from its first
+ * entry on knows nobody yet. */
+static bool is_first(const struct engine *e)
+{
+	return e->membership.n_members == 0 && e->n_rows == 0;
+}
+
 static int check_set(struct engine *e, const struct store_member *m, uint64_t replaces, struct err *err)
 {
 	const struct store_state_member *row = roster__find(e, m->id);
-	int rc = row || m->wish == STORE_ROLE_NONE ? check_row(row, m->id, err) : 0;
+	bool known = row || (m->wish == STORE_ROLE_NONE && !is_first(e));
+	int rc = known ? check_row(row, m->id, err) : 0;
 	if (!rc && replaces)
 		rc = replaces == m->id ? err_set(err, -EINVAL, "a member cannot replace itself")
 				       : check_row(roster__find(e, replaces), replaces, err);
@@ -169,7 +177,7 @@ static void set(struct engine *e, const struct store_member *m, uint64_t replace
 {
 	struct store_state_member *row = roster__find(e, m->id);
 	if (!row)
-		row = add_row(e, &(struct store_state_member){.m = {.id = m->id}});
+		row = add_row(e, &(struct store_state_member){.m = {.id = m->id, .wish = STORE_ROLE_VOTER}});
 	enum store_role wish = m->wish == STORE_ROLE_NONE ? row->m.wish : m->wish;
 	memcpy(row->m.name, m->name, sizeof(row->m.name));
 	memcpy(row->m.peer, m->peer, sizeof(row->m.peer));
