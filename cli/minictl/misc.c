@@ -195,6 +195,8 @@ static const char bash_script[] =
 	"  1) COMPREPLY=($(compgen -W '@VERBS@' -- \"$cur\")) ;;\n"
 	"  *) case $verb in\n"
 	"     logs|exec) COMPREPLY=($(compgen -W \"$(minictl get pods -o 'jsonpath={.items[*].metadata.name}' 2>/dev/null)\" -- \"$cur\")) ;;\n"
+	"     cluster) COMPREPLY=($(compgen -W 'status member list add remove promote demote move-leader' -- \"$cur\")) ;;\n"
+	"     snapshot) COMPREPLY=($(compgen -W 'save restore inspect' -- \"$cur\") $(compgen -f -- \"$cur\")) ;;\n"
 	"     apply) COMPREPLY=($(compgen -f -- \"$cur\")) ;;\n"
 	"     *) if [ $COMP_CWORD = 2 ]; then\n"
 	"          COMPREPLY=($(compgen -W '@KINDS@' -- \"$cur\"))\n"

@@ -16,7 +16,9 @@
 	X(create_secret_generic) X(create_serviceaccount) X(create_deployment) X(create_service) \
 	X(create_role) X(create_clusterrole) X(create_rolebinding) X(create_clusterrolebinding) \
 	X(create_token) X(config_view) X(config_current_context) X(config_get_contexts) \
-	X(config_use_context) X(config_set_context) X(image_import) X(image_ls) X(image_rm) X(image_build)
+	X(config_use_context) X(config_set_context) X(image_import) X(image_ls) X(image_rm) X(image_build) \
+	X(cluster_status) X(cluster_list) X(cluster_add) X(cluster_remove) X(cluster_promote) X(cluster_demote) \
+	X(cluster_move_leader) X(snapshot_save) X(snapshot_restore) X(snapshot_inspect)
 #define X(v) int verb_##v(struct ctl *c, int argc, char **argv, struct err *err);
 VERBS(X)
 #undef X
