@@ -1,5 +1,13 @@
 #include "tests/lib/net/harness.h"
 
+#include <mbedtls/ctr_drbg.h>
+#include <mbedtls/entropy.h>
+#include <mbedtls/net_sockets.h>
+#include <mbedtls/pk.h>
+#include <mbedtls/ssl.h>
+#include <mbedtls/x509_crt.h>
+#include <pthread.h>
+
 #include "lib/net/tls_record.h"
 
 static void who(struct world *w, struct http_request *r)
@@ -262,6 +270,96 @@ static void test_tampered(void **state)
 	world_free(w);
 }
 
+/* A server not of ours: one connection, an answer of unstated length, and an end with or without a word. */
+struct other_server {
+	int listen_fd;
+	const struct pki_pair *pair;
+	bool says_goodbye;
+};
+
+static void other_talk(struct other_server *o, mbedtls_ssl_context *ssl)
+{
+	static const char text[] = "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nnot all of it";
+	uint8_t in[4096];
+	while (mbedtls_ssl_handshake(ssl) == MBEDTLS_ERR_SSL_WANT_READ)
+		;
+	(void)mbedtls_ssl_read(ssl, in, sizeof(in));
+	(void)mbedtls_ssl_write(ssl, (const uint8_t *)text, sizeof(text) - 1);
+	if (o->says_goodbye)
+		(void)mbedtls_ssl_close_notify(ssl);
+}
+
+static void *other_run(void *arg)
+{
+	struct other_server *o = arg;
+	mbedtls_net_context net = {.fd = accept(o->listen_fd, NULL, NULL)};
+	mbedtls_entropy_context entropy;
+	mbedtls_ctr_drbg_context random;
+	mbedtls_ssl_config config;
+	mbedtls_ssl_context ssl;
+	mbedtls_x509_crt crt;
+	mbedtls_pk_context key;
+	mbedtls_entropy_init(&entropy);
+	mbedtls_ctr_drbg_init(&random);
+	mbedtls_ssl_config_init(&config);
+	mbedtls_ssl_init(&ssl);
+	mbedtls_x509_crt_init(&crt);
+	mbedtls_pk_init(&key);
+	mbedtls_ctr_drbg_seed(&random, mbedtls_entropy_func, &entropy, NULL, 0);
+	mbedtls_x509_crt_parse(&crt, (const uint8_t *)o->pair->cert_pem, strlen(o->pair->cert_pem) + 1);
+	mbedtls_pk_parse_key(&key, (const uint8_t *)o->pair->key_pem, strlen(o->pair->key_pem) + 1, NULL, 0);
+	mbedtls_ssl_config_defaults(&config, MBEDTLS_SSL_IS_SERVER, MBEDTLS_SSL_TRANSPORT_STREAM,
+				    MBEDTLS_SSL_PRESET_DEFAULT);
+	mbedtls_ssl_conf_rng(&config, mbedtls_ctr_drbg_random, &random);
+	mbedtls_ssl_conf_own_cert(&config, &crt, &key);
+	mbedtls_ssl_setup(&ssl, &config);
+	mbedtls_ssl_set_bio(&ssl, &net, mbedtls_net_send, mbedtls_net_recv, NULL);
+	other_talk(o, &ssl);
+	shutdown(net.fd, SHUT_WR);
+	mbedtls_ssl_free(&ssl);
+	mbedtls_ssl_config_free(&config);
+	mbedtls_x509_crt_free(&crt);
+	mbedtls_pk_free(&key);
+	mbedtls_ctr_drbg_free(&random);
+	mbedtls_entropy_free(&entropy);
+	close(net.fd);
+	return NULL;
+}
+
+/* Where only the end of the connection says how long a body is, anybody on the way could cut it: the end must be said
+ * inside TLS. */
+static void test_unsaid_end(void **state)
+{
+	(void)state;
+	struct world *w = world_new(true, NULL, who);
+	struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	socklen_t n = sizeof(a);
+	struct other_server o = {.listen_fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), .pair = &w->server_pair};
+	assert_int_equal(bind(o.listen_fd, (struct sockaddr *)&a, n), 0);
+	listen(o.listen_fd, 8);
+	getsockname(o.listen_fd, (struct sockaddr *)&a, &n);
+	struct http_client_config cc = {
+		.host = "127.0.0.1", .port = ntohs(a.sin_port), .tls = w->client_tls, .connect_timeout_ms = 3000};
+	for (int goodbye = 0; goodbye < 2; goodbye++) {
+		pthread_t thread;
+		struct reply p;
+		o.says_goodbye = goodbye;
+		assert_int_equal(pthread_create(&thread, NULL, other_run, &o), 0);
+		http_client_free(w->client);
+		w->client = http_client_new(w->env, &w->loop, &cc);
+		call(w, &p, "GET", "/", NULL);
+		assert_int_equal(p.status, 200);
+		assert_int_equal(p.code, goodbye ? 0 : -ECONNRESET);
+		assert_string_equal(buf_str(&p.body), "not all of it");
+		if (!goodbye)
+			assert_non_null(strstr(p.message, "in the middle of its answer"));
+		buf_done(&p.body);
+		pthread_join(thread, NULL);
+	}
+	close(o.listen_fd);
+	world_free(w);
+}
+
 static void record_pair(size_t key_len, size_t iv_len, struct tls_record **a, struct tls_record **b)
 {
 	uint8_t k[4][32];
@@ -316,6 +414,7 @@ int main(void)
 	cmocka_set_message_output(CM_OUTPUT_TAP);
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_records),         cmocka_unit_test(test_peer),
 					   cmocka_unit_test(test_server_verified), cmocka_unit_test(test_rotation),
-					   cmocka_unit_test(test_garbage),         cmocka_unit_test(test_tampered)};
+					   cmocka_unit_test(test_garbage),         cmocka_unit_test(test_tampered),
+					   cmocka_unit_test(test_unsaid_end)};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
