@@ -13,6 +13,7 @@ static struct sched_node *node_need(struct cache *c, const char *name)
 	if (!n) {
 		n = NEW(struct sched_node);
 		n->name = xstrdup(name);
+		list_init(&n->pods);
 		map_set(&c->nodes, name, n);
 	}
 	return n;
@@ -199,6 +200,9 @@ static void pod_free(struct cache_pod *p)
 	}
 	free(p->ports);
 	sched__resources_done(&p->requests);
+	sched_terms_unref(p->terms);
+	json_decref(p->labels);
+	free(p->ns);
 	free(p->node);
 	free(p);
 }
@@ -206,15 +210,23 @@ static void pod_free(struct cache_pod *p)
 void cache_set_pod(struct cache *c, const char *uid, const char *node, const struct sched_pod *pod, bool assumed)
 {
 	struct cache_pod *have = map_get(&c->pods, uid);
-	/* What a pod asks for cannot change once it is bound. */
+	/* What a pod asks for cannot change once it is bound; its labels can. */
 	if (have && !strcmp(have->node, node)) {
 		have->assumed = have->assumed && assumed;
+		have->deleting = pod->deleting;
+		json_incref(pod->labels);
+		json_decref(have->labels);
+		have->labels = pod->labels;
 		return;
 	}
 	cache_del_pod(c, uid);
 	struct cache_pod *p = NEW(struct cache_pod);
 	p->node = xstrdup(node);
+	p->ns = xstrdup(pod->ns);
+	p->labels = json_incref(pod->labels);
+	p->terms = sched_terms_ref(pod->terms);
 	p->assumed = assumed;
+	p->deleting = pod->deleting;
 	p->requests = pod->requests;
 	for (unsigned i = 0; i < p->requests.n_extended; i++)
 		p->requests.extended[i].name = xstrdup(pod->requests.extended[i].name);
@@ -228,6 +240,9 @@ void cache_set_pod(struct cache *c, const char *uid, const char *node, const str
 	struct sched_node *n = node_need(c, node);
 	requested_add(n, p, 1);
 	ports_add(n, p);
+	list_push(&n->pods, &p->list);
+	n->n_with_terms += p->terms != NULL;
+	c->n_with_terms += p->terms != NULL;
 }
 
 bool cache_del_pod(struct cache *c, const char *uid)
@@ -238,13 +253,26 @@ bool cache_del_pod(struct cache *c, const char *uid)
 	struct sched_node *n = map_get(&c->nodes, p->node);
 	requested_add(n, p, -1);
 	ports_remove(n, p);
+	list_del(&p->list);
+	n->n_with_terms -= p->terms != NULL;
+	c->n_with_terms -= p->terms != NULL;
 	drop_if_unused(c, n);
 	pod_free(p);
 	return true;
 }
 
+void cache_set_namespace(struct cache *c, const char *name, json_t *labels)
+{
+	json_decref(map_del(&c->namespaces, name));
+	if (labels)
+		map_set(&c->namespaces, name, json_incref(labels));
+}
+
 void cache_done(struct cache *c)
 {
+	MAP_EACH (&c->namespaces, e)
+		json_decref(e->value);
+	map_done(&c->namespaces);
 	MAP_EACH (&c->pods, e)
 		pod_free(e->value);
 	map_done(&c->pods);

@@ -7,8 +7,11 @@
 
 /* What a pod takes from its node; kept apart from the pod, which may be gone when it is given back. */
 struct cache_pod {
-	char *node;
-	bool assumed;
+	struct list list; /* of its node */
+	char *node, *ns;
+	json_t *labels;
+	struct sched_terms *terms;
+	bool assumed, deleting;
 	struct sched_resources requests;
 	int64_t score_cpu_milli, score_memory;
 	struct sched_port *ports;
@@ -18,6 +21,8 @@ struct cache_pod {
 struct cache {
 	struct map nodes;           /* sched_node by name */
 	struct map pods;            /* cache_pod by uid */
+	struct map namespaces;      /* labels by name; json_t */
+	unsigned n_with_terms;      /* pods that have rules about other pods */
 	struct sched_node **sorted; /* known ones, by name */
 	size_t n_sorted, cap_sorted;
 	size_t next; /* where the next search begins, so that all nodes get their turn */
@@ -31,6 +36,9 @@ void cache_del_node(struct cache *c, const char *name);
 void cache_set_pod(struct cache *c, const char *uid, const char *node, const struct sched_pod *pod, bool assumed);
 /* True when it was there. */
 bool cache_del_pod(struct cache *c, const char *uid);
+
+/* labels NULL: it is gone. */
+void cache_set_namespace(struct cache *c, const char *name, json_t *labels);
 
 /* Choose a node. NULL: none will do, and *ret_why (may be NULL) says so as upstream's event does. random(arg, n): a
  * number below n, to choose among equals. *ret_looked: nodes looked at. */

@@ -70,15 +70,40 @@ static void tally_done(struct tally *t)
 
 /* ---- filter ---- */
 
+struct states {
+	void *v[SCHED_PLUGINS_MAX];
+};
+
+static void prepare(struct states *s, const struct cache *c, const struct sched_pod *pod, struct sched_node *const *fit,
+		    size_t n)
+{
+	for (size_t i = 0; sched_plugins[i]; i++) {
+		MUST(i < SCHED_PLUGINS_MAX);
+		s->v[i] = sched_plugins[i]->prepare ? sched_plugins[i]->prepare(c, pod, fit, n) : NULL;
+	}
+}
+
+static void release(struct states *s)
+{
+	for (size_t i = 0; sched_plugins[i]; i++)
+		if (s->v[i])
+			sched_plugins[i]->release(s->v[i]);
+}
+
+static bool has_a_say(const struct states *s, size_t i)
+{
+	return !sched_plugins[i]->prepare || s->v[i];
+}
+
 /* The first plugin that says no ends it, as upstream: its reasons are the node's. */
-static bool will_do(const struct sched_pod *pod, const struct sched_node *node, struct tally *t)
+static bool will_do(const struct states *s, const struct sched_pod *pod, const struct sched_node *node, struct tally *t)
 {
 	struct sched_verdict v;
 	v.n = 0;
 	for (size_t i = 0; sched_plugins[i]; i++) {
-		if (!sched_plugins[i]->filter)
+		if (!sched_plugins[i]->filter || !has_a_say(s, i))
 			continue;
-		sched_plugins[i]->filter(pod, node, &v);
+		sched_plugins[i]->filter(s->v[i], pod, node, &v);
 		if (v.n) {
 			tally_add(t, &v);
 			return false;
@@ -89,23 +114,26 @@ static bool will_do(const struct sched_pod *pod, const struct sched_node *node, 
 
 /* ---- score ---- */
 
-static struct sched_node *best(const struct sched_pod *pod, struct sched_node *const *nodes, size_t n,
-			       uint64_t (*random)(void *arg, uint64_t n), void *arg)
+static struct sched_node *best(const struct cache *c, const struct sched_pod *pod, struct sched_node *const *nodes,
+			       size_t n, uint64_t (*random)(void *arg, uint64_t n), void *arg)
 {
+	struct states states;
 	if (n == 1)
 		return nodes[0];
+	prepare(&states, c, pod, nodes, n);
 	_cleanup_free_ int64_t *total = NEW_N(int64_t, n), *scores = NEW_N(int64_t, n);
 	for (size_t p = 0; sched_plugins[p]; p++) {
 		const struct sched_plugin *plugin = sched_plugins[p];
-		if (!plugin->score)
+		if (!plugin->score || !has_a_say(&states, p))
 			continue;
 		for (size_t i = 0; i < n; i++)
-			scores[i] = plugin->score(pod, nodes[i]);
+			scores[i] = plugin->score(states.v[p], pod, nodes[i]);
 		if (plugin->normalize)
 			plugin->normalize(scores, n);
 		for (size_t i = 0; i < n; i++)
 			total[i] += plugin->weight * scores[i];
 	}
+	release(&states);
 	size_t at = 0;
 	uint64_t equals = 1;
 	for (size_t i = 1; i < n; i++) {
@@ -125,16 +153,19 @@ struct sched_node *cache_choose(struct cache *c, const struct sched_pod *pod, ui
 	size_t nodes = c->n_sorted, want = enough(nodes), n = 0, looked = 0;
 	_cleanup_free_ struct sched_node **fit = NEW_N(struct sched_node *, want + 1);
 	struct tally tally = {0};
+	struct states states;
+	prepare(&states, c, pod, NULL, 0);
 	size_t start = nodes ? c->next % nodes : 0;
 	while (looked < nodes && n < want) {
 		struct sched_node *node = c->sorted[(start + looked) % nodes];
 		looked++;
-		if (will_do(pod, node, &tally))
+		if (will_do(&states, pod, node, &tally))
 			fit[n++] = node;
 	}
 	c->next = nodes ? (start + looked) % nodes : 0;
+	release(&states);
 	*ret_looked = looked;
-	struct sched_node *chosen = n ? best(pod, fit, n, random, arg) : NULL;
+	struct sched_node *chosen = n ? best(c, pod, fit, n, random, arg) : NULL;
 	if (!chosen && ret_why)
 		tally_write(&tally, nodes, ret_why);
 	tally_done(&tally);

@@ -174,26 +174,8 @@ static void read_ports(struct sched_pod *p, const json_t *spec)
 	}
 }
 
-static const char *unsupported_rule(const json_t *spec)
-{
-	static const char required[] = "requiredDuringSchedulingIgnoredDuringExecution";
-	if (json_array_size(json_path(spec, "affinity", "podAffinity", required, NULL)))
-		return "spec.affinity.podAffinity: required terms are not supported";
-	if (json_array_size(json_path(spec, "affinity", "podAntiAffinity", required, NULL)))
-		return "spec.affinity.podAntiAffinity: required terms are not supported";
-	size_t i;
-	json_t *c;
-	json_array_foreach(json_object_get(spec, "topologySpreadConstraints"), i, c)
-	{
-		if (strcmp(json_get_str(c, "whenUnsatisfiable", ""), "ScheduleAnyway") != 0)
-			return "spec.topologySpreadConstraints: whenUnsatisfiable DoNotSchedule is not supported";
-	}
-	return NULL;
-}
-
 void *sched_pod_make(struct object *obj, const json_t *tree)
 {
-	(void)obj;
 	struct sched_pod *p = NEW(struct sched_pod);
 	const json_t *spec = json_object_get(tree, "spec");
 	const char *phase = json_get_str(json_object_get(tree, "status"), "phase", "");
@@ -203,7 +185,10 @@ void *sched_pod_make(struct object *obj, const json_t *tree)
 	p->gated = json_array_size(json_object_get(spec, "schedulingGates")) > 0;
 	p->deleting = meta_deleting(tree);
 	p->finished = !strcmp(phase, "Succeeded") || !strcmp(phase, "Failed");
-	p->unsupported = unsupported_rule(spec);
+	p->ns = xstrdup(obj->ns);
+	p->labels = json_incref(json_path(tree, "metadata", "labels", NULL));
+	p->terms = sched_terms_make(spec, p->ns, p->labels, &p->unsupported);
+	p->spread = sched_spread_make(spec, p->labels, &p->n_spread, &p->unsupported);
 	json_t *selector = json_object_get(spec, "nodeSelector");
 	if (json_object_size(selector))
 		p->node_selector = json_incref(selector);
@@ -230,6 +215,10 @@ void sched_pod_drop(void *pod)
 	sched__resources_done(&p->requests);
 	json_decref(p->node_selector);
 	json_decref(p->node_affinity);
+	json_decref(p->labels);
+	sched_terms_unref(p->terms);
+	sched_spread_free(p->spread, p->n_spread);
+	free(p->ns);
 	free(p->tolerations);
 	free(p->ports);
 	free(p->node);

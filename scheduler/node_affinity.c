@@ -84,14 +84,17 @@ static bool required_matches(const struct sched_pod *pod, const struct sched_nod
 	return false;
 }
 
-static void filter(const struct sched_pod *pod, const struct sched_node *node, struct sched_verdict *v)
+static void filter(const void *state, const struct sched_pod *pod, const struct sched_node *node,
+		   struct sched_verdict *v)
 {
+	(void)state;
 	if ((pod->node_selector || pod->node_affinity) && !required_matches(pod, node))
 		sched_refuse(v, "node(s) didn't match Pod's node affinity/selector");
 }
 
-static int64_t score(const struct sched_pod *pod, const struct sched_node *node)
+static int64_t score(const void *state, const struct sched_pod *pod, const struct sched_node *node)
 {
+	(void)state;
 	int64_t sum = 0;
 	size_t i;
 	json_t *p;

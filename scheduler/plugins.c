@@ -26,8 +26,10 @@ void sched_normalize(int64_t *scores, size_t n, bool reverse)
 
 /* ---- NodeUnschedulable ---- */
 
-static void filter_unschedulable(const struct sched_pod *pod, const struct sched_node *node, struct sched_verdict *v)
+static void filter_unschedulable(const void *state, const struct sched_pod *pod, const struct sched_node *node,
+				 struct sched_verdict *v)
 {
+	(void)state;
 	if (node->unschedulable && !sched_tolerates(pod, "node.kubernetes.io/unschedulable", "", "NoSchedule"))
 		sched_refuse(v, "node(s) were unschedulable");
 }
@@ -36,8 +38,10 @@ static const struct sched_plugin node_unschedulable = {.name = "NodeUnschedulabl
 
 /* ---- NodeName ---- */
 
-static void filter_name(const struct sched_pod *pod, const struct sched_node *node, struct sched_verdict *v)
+static void filter_name(const void *state, const struct sched_pod *pod, const struct sched_node *node,
+			struct sched_verdict *v)
 {
+	(void)state;
 	if (*pod->node && strcmp(pod->node, node->name) != 0)
 		sched_refuse(v, "node(s) didn't match the requested node name");
 }
@@ -61,8 +65,10 @@ bool sched_tolerates(const struct sched_pod *pod, const char *key, const char *v
 	return false;
 }
 
-static void filter_taints(const struct sched_pod *pod, const struct sched_node *node, struct sched_verdict *v)
+static void filter_taints(const void *state, const struct sched_pod *pod, const struct sched_node *node,
+			  struct sched_verdict *v)
 {
+	(void)state;
 	for (unsigned i = 0; i < node->n_taints; i++) {
 		const struct sched_taint *t = &node->taints[i];
 		bool hard = !strcmp(t->effect, "NoSchedule") || !strcmp(t->effect, "NoExecute");
@@ -73,8 +79,9 @@ static void filter_taints(const struct sched_pod *pod, const struct sched_node *
 	}
 }
 
-static int64_t score_taints(const struct sched_pod *pod, const struct sched_node *node)
+static int64_t score_taints(const void *state, const struct sched_pod *pod, const struct sched_node *node)
 {
+	(void)state;
 	int64_t n = 0;
 	for (unsigned i = 0; i < node->n_taints; i++)
 		n += !strcmp(node->taints[i].effect, "PreferNoSchedule") &&
@@ -87,11 +94,11 @@ static void fewest_best(int64_t *scores, size_t n)
 	sched_normalize(scores, n, true);
 }
 
-static const struct sched_plugin taint_toleration = {.name = "TaintToleration",
-						     .weight = 3,
-						     .filter = filter_taints,
-						     .score = score_taints,
-						     .normalize = fewest_best};
+const struct sched_plugin sched_taint_toleration = {.name = "TaintToleration",
+						    .weight = 3,
+						    .filter = filter_taints,
+						    .score = score_taints,
+						    .normalize = fewest_best};
 
 /* ---- NodePorts ---- */
 
@@ -102,8 +109,10 @@ static bool ports_clash(const struct sched_port *a, const struct sched_port *b)
 	return !strcmp(a->ip, "0.0.0.0") || !strcmp(b->ip, "0.0.0.0") || !strcmp(a->ip, b->ip);
 }
 
-static void filter_ports(const struct sched_pod *pod, const struct sched_node *node, struct sched_verdict *v)
+static void filter_ports(const void *state, const struct sched_pod *pod, const struct sched_node *node,
+			 struct sched_verdict *v)
 {
+	(void)state;
 	for (unsigned i = 0; i < pod->n_ports; i++)
 		for (unsigned j = 0; j < node->n_ports; j++)
 			if (ports_clash(&pod->ports[i], &node->ports[j])) {
@@ -115,6 +124,14 @@ static void filter_ports(const struct sched_pod *pod, const struct sched_node *n
 static const struct sched_plugin node_ports = {.name = "NodePorts", .filter = filter_ports};
 
 const struct sched_plugin *const sched_plugins[] = {
-	&node_unschedulable, &node_name,           &taint_toleration,          &sched_node_affinity,
-	&node_ports,         &sched_resources_fit, &sched_balanced_allocation, NULL,
+	&node_unschedulable,
+	&node_name,
+	&sched_taint_toleration,
+	&sched_node_affinity,
+	&node_ports,
+	&sched_resources_fit,
+	&sched_topology_spread,
+	&sched_pod_affinity,
+	&sched_balanced_allocation,
+	NULL,
 };

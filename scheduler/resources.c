@@ -3,8 +3,10 @@
 
 #include "scheduler/plugin.h"
 
-static void filter_fit(const struct sched_pod *pod, const struct sched_node *node, struct sched_verdict *v)
+static void filter_fit(const void *state, const struct sched_pod *pod, const struct sched_node *node,
+		       struct sched_verdict *v)
 {
+	(void)state;
 	const struct sched_resources *want = &pod->requests, *all = &node->allocatable, *used = &node->requested;
 	if (used->pods + 1 > all->pods)
 		sched_refuse(v, "Too many pods");
@@ -26,8 +28,9 @@ static int64_t free_percent(int64_t used, int64_t all)
 	return all <= 0 || used > all ? 0 : (int64_t)((__int128)(all - used) * SCHED_SCORE_MAX / all);
 }
 
-static int64_t score_least(const struct sched_pod *pod, const struct sched_node *node)
+static int64_t score_least(const void *state, const struct sched_pod *pod, const struct sched_node *node)
 {
+	(void)state;
 	int64_t cpu = free_percent(node->score_cpu_milli + pod->score_cpu_milli, node->allocatable.cpu_milli);
 	int64_t memory = free_percent(node->score_memory + pod->score_memory, node->allocatable.memory);
 	return (cpu + memory) / 2;
@@ -40,8 +43,9 @@ static double fraction(int64_t used, int64_t all)
 }
 
 /* The closer the parts of cpu and memory in use, the better: neither is left over without the other. */
-static int64_t score_balanced(const struct sched_pod *pod, const struct sched_node *node)
+static int64_t score_balanced(const void *state, const struct sched_pod *pod, const struct sched_node *node)
 {
+	(void)state;
 	double cpu = fraction(node->requested.cpu_milli + pod->requests.cpu_milli, node->allocatable.cpu_milli);
 	double memory = fraction(node->requested.memory + pod->requests.memory, node->allocatable.memory);
 	return (int64_t)((1 - fabs(cpu - memory) / 2) * SCHED_SCORE_MAX);

@@ -19,7 +19,7 @@ struct scheduler {
 	struct client *client;
 	struct env *env;
 	struct informer_set *informers;
-	struct informer *pods, *nodes;
+	struct informer *pods, *nodes, *namespaces;
 	struct event_recorder *events;
 	struct leader *leader;
 	struct cache cache;
@@ -28,6 +28,7 @@ struct scheduler {
 	struct list writes; /* bindings and status patches under way */
 	unsigned n_binding;
 	bool running;
+	bool waits_for_pods; /* a pod found no node, and has rules about other pods: a new one may help */
 	struct metric_series *scheduled, *unschedulable, *errors;
 };
 
@@ -194,6 +195,7 @@ static size_t try_pod(struct scheduler *s, struct queue_entry *e)
 		bind_pod(s, pod, node->name);
 	} else {
 		metric_inc(s->unschedulable);
+		s->waits_for_pods |= info->terms || info->n_spread;
 		tell_unschedulable(s, pod, buf_str(&why));
 		queue_unschedulable(e);
 	}
@@ -233,8 +235,13 @@ static void on_pod(void *arg, struct informer *inf, struct object *old_obj, stru
 		if (cache_del_pod(&s->cache, new_obj->uid))
 			queue_move_all(&s->queue);
 	} else if (*n->node) {
+		struct sched_pod *o = old_obj ? informer_extract(inf, old_obj) : NULL;
 		queue_remove(&s->queue, new_obj->uid);
 		cache_set_pod(&s->cache, new_obj->uid, n->node, n, false);
+		if (s->waits_for_pods && (!o || !*o->node || !json_equal(o->labels, n->labels))) {
+			s->waits_for_pods = false;
+			queue_move_all(&s->queue);
+		}
 	} else if (n->deleting || n->gated || !n->ours) {
 		queue_remove(&s->queue, new_obj->uid);
 	} else {
@@ -257,6 +264,16 @@ static void on_node(void *arg, struct informer *inf, struct object *old_obj, str
 	_cleanup_json_ json_t *tree = object_tree(new_obj);
 	if (cache_set_node(&s->cache, new_obj->name, tree))
 		queue_move_all(&s->queue);
+}
+
+static void on_namespace(void *arg, struct informer *inf, struct object *old_obj, struct object *new_obj)
+{
+	struct scheduler *s = arg;
+	MAGIC_CHECK(s, SCHEDULER_MAGIC);
+	(void)inf;
+	_cleanup_json_ json_t *tree = new_obj ? object_tree(new_obj) : NULL;
+	cache_set_namespace(&s->cache, (new_obj ? new_obj : old_obj)->name,
+			    json_path(tree, "metadata", "labels", NULL));
 }
 
 /* ---- life ---- */
@@ -293,6 +310,8 @@ struct scheduler *scheduler_new(struct client *client, const char *identity)
 	s->pods = informer_get(s->informers, kind_by_kind("", "v1", "Pod"), NULL, NULL, NULL);
 	informer_set_extract(s->pods, sched_pod_make, sched_pod_drop);
 	informer_add_handler(s->pods, &(struct informer_handler){on_pod, s});
+	s->namespaces = informer_get(s->informers, kind_by_kind("", "v1", "Namespace"), NULL, NULL, NULL);
+	informer_add_handler(s->namespaces, &(struct informer_handler){on_namespace, s});
 	s->leader = leader_new(client, &(struct leader_config){.lease = "kube-scheduler",
 							       .identity = identity,
 							       .started = on_change,

@@ -198,22 +198,175 @@ static void test_priority(void **state)
 	assert_string_equal(node_of(w, "p0"), "");
 }
 
-static void test_unsupported_rules(void **state)
+/* Three nodes: 0 and 1 in zone a, 2 in zone b. */
+static void add_zones(struct world *w)
+{
+	fake_cluster_add_nodes(&w->f, 3, "4", "8Gi");
+	for (int i = 0; i < 3; i++) {
+		char name[16];
+		snprintf(name, sizeof(name), "node-%d", i);
+		fake_patch(w->f.client, "Node", NULL, name, "{'metadata':{'labels':{'zone':'%s'}}}", i < 2 ? "a" : "b");
+	}
+	fake_run(&w->f, SECOND);
+}
+
+/* A pod with this label app; extra as in add_pod. */
+static void add_app(struct world *w, const char *name, const char *ns, const char *app, const char *extra)
+{
+	fake_add(
+		w->f.client,
+		"{'kind':'Pod','metadata':{'name':'%s','namespace':'%s','labels':{'app':'%s'}},'spec':{%s'containers':["
+		"{'name':'c','image':'i'}]}}",
+		name, ns, app, extra);
+	fake_run(&w->f, SECOND);
+}
+
+#define MEANS(app) "'labelSelector':{'matchLabels':{'app':'" app "'}}"
+#define REQUIRED(kind, key, means)                                                                                     \
+	"'affinity':{'" kind "':{'requiredDuringSchedulingIgnoredDuringExecution':[{'topologyKey':'" key "'," means    \
+	"}]}},"
+#define PREFERRED(kind, key, means)                                                                                    \
+	"'affinity':{'" kind "':{'preferredDuringSchedulingIgnoredDuringExecution':[{'weight':100,"                    \
+	"'podAffinityTerm':{'topologyKey':'" key "'," means "}}]}},"
+#define HOST "kubernetes.io/hostname"
+
+static void test_apart(void **state)
 {
 	struct world *w = *state;
-	fake_cluster_add_nodes(&w->f, 1, "2", "4Gi");
-	add_pod(w, "hard",
-		"'affinity':{'podAntiAffinity':{'requiredDuringSchedulingIgnoredDuringExecution':[{'topologyKey':"
-		"'kubernetes.io/hostname','labelSelector':{'matchLabels':{'a':'b'}}}]}},",
-		"");
-	add_pod(w, "soft",
-		"'topologySpreadConstraints':[{'maxSkew':1,'topologyKey':'kubernetes.io/hostname','whenUnsatisfiable':"
-		"'ScheduleAnyway'}],",
-		"");
-	fake_run(&w->f, SECOND);
-	assert_string_equal(node_of(w, "hard"), "");
-	assert_string_equal(why(w, "hard"), "spec.affinity.podAntiAffinity: required terms are not supported");
-	assert_string_equal(node_of(w, "soft"), "node-0");
+	add_zones(w);
+	for (int i = 0; i < 4; i++) {
+		char name[8];
+		snprintf(name, sizeof(name), "x%d", i);
+		add_app(w, name, "default", "x", REQUIRED("podAntiAffinity", HOST, MEANS("x")));
+	}
+	assert_string_not_equal(node_of(w, "x0"), "");
+	for (int i = 0; i < 3; i++)
+		for (int j = 0; j < i; j++) {
+			char a[8], b[8], on[32];
+			snprintf(a, sizeof(a), "x%d", i);
+			snprintf(b, sizeof(b), "x%d", j);
+			snprintf(on, sizeof(on), "%s", node_of(w, a));
+			assert_string_not_equal(on, node_of(w, b));
+		}
+	assert_string_equal(why(w, "x3"), "0/3 nodes are available: 3 node(s) didn't match pod anti-affinity rules.");
+	/* one without rules of its own is shunned by those that run */
+	add_app(w, "plain", "default", "x", "");
+	assert_string_equal(why(w, "plain"),
+			    "0/3 nodes are available: 3 node(s) didn't satisfy existing pods anti-affinity rules.");
+	/* in another namespace nobody minds */
+	add_app(w, "elsewhere", "kube-system", "x", "");
+	assert_string_not_equal(fake_text(&w->f, "Pod", "kube-system", "elsewhere", "spec|nodeName"), "");
+	fake_delete(w->f.client, "Pod", "default", "x1", NULL, 0);
+	fake_run(&w->f, 12 * SECOND);
+	assert_string_not_equal(node_of(w, "x3"), "");
+}
+
+static void test_near(void **state)
+{
+	struct world *w = *state;
+	add_zones(w);
+	add_app(w, "lonely", "default", "y", REQUIRED("podAffinity", "zone", MEANS("db")));
+	assert_string_equal(why(w, "lonely"), "0/3 nodes are available: 3 node(s) didn't match pod affinity rules.");
+	add_app(w, "db", "default", "db", "'nodeSelector':{'zone':'b'},");
+	fake_run(&w->f, 12 * SECOND);
+	assert_string_equal(node_of(w, "lonely"), "node-2"); /* a new pod is news */
+	/* a group that wants to be together has a first one */
+	add_app(w, "g0", "default", "g", REQUIRED("podAffinity", "zone", MEANS("g")));
+	char zone_of_first = node_of(w, "g0")[5] < '2' ? 'a' : 'b';
+	assert_string_not_equal(node_of(w, "g0"), "");
+	for (int i = 1; i < 5; i++) {
+		char name[8];
+		snprintf(name, sizeof(name), "g%d", i);
+		add_app(w, name, "default", "g", REQUIRED("podAffinity", "zone", MEANS("g")));
+		assert_int_equal(node_of(w, name)[5] < '2' ? 'a' : 'b', zone_of_first);
+	}
+	/* pods of other namespaces, by name and by label */
+	add_app(w, "far", "kube-system", "far", "'nodeSelector':{'kubernetes.io/hostname':'node-1'},");
+	add_app(w, "n1", "default", "z", REQUIRED("podAffinity", HOST, MEANS("far") ",'namespaces':['kube-system']"));
+	assert_string_equal(node_of(w, "n1"), "node-1");
+	add_app(w, "n2", "default", "z", REQUIRED("podAffinity", HOST, MEANS("far") ",'namespaceSelector':{}"));
+	assert_string_equal(node_of(w, "n2"), "node-1");
+	add_app(w, "n3", "default", "z",
+		REQUIRED("podAffinity", HOST, MEANS("far") ",'namespaceSelector':{'matchLabels':{'team':'t'}}"));
+	assert_string_equal(node_of(w, "n3"), "");
+	fake_patch(w->f.client, "Namespace", NULL, "kube-system", "{'metadata':{'labels':{'team':'t'}}}");
+	add_app(w, "n4", "default", "z",
+		REQUIRED("podAffinity", HOST, MEANS("far") ",'namespaceSelector':{'matchLabels':{'team':'t'}}"));
+	assert_string_equal(node_of(w, "n4"), "node-1");
+}
+
+static void test_rather(void **state)
+{
+	struct world *w = *state;
+	add_zones(w);
+	add_app(w, "cache", "default", "cache", "'nodeSelector':{'kubernetes.io/hostname':'node-1'},");
+	add_app(w, "near", "default", "n", PREFERRED("podAffinity", HOST, MEANS("cache")));
+	assert_string_equal(node_of(w, "near"), "node-1");
+	add_app(w, "apart", "default", "n", PREFERRED("podAntiAffinity", "zone", MEANS("cache")));
+	assert_string_equal(node_of(w, "apart"), "node-2");
+	/* what one that runs would rather have counts too */
+	add_app(w, "host", "default", "h",
+		"'nodeSelector':{'kubernetes.io/hostname':'node-0'}," PREFERRED("podAffinity", HOST, MEANS("guest")));
+	add_app(w, "guest", "default", "guest", "");
+	assert_string_equal(node_of(w, "guest"), "node-0");
+}
+
+#define SPREAD(key, when, means)                                                                                       \
+	"'topologySpreadConstraints':[{'maxSkew':1,'topologyKey':'" key "','whenUnsatisfiable':'" when "'," means "}],"
+
+static void test_hard_spread(void **state)
+{
+	struct world *w = *state;
+	add_zones(w);
+	unsigned in_b = 0;
+	for (int i = 0; i < 6; i++) {
+		char name[8];
+		snprintf(name, sizeof(name), "s%d", i);
+		add_app(w, name, "default", "s", SPREAD("zone", "DoNotSchedule", MEANS("s")));
+		in_b += streq(node_of(w, name), "node-2");
+	}
+	assert_int_equal(in_b, 3); /* zones, not nodes */
+	fake_patch(w->f.client, "Node", NULL, "node-2", "{'spec':{'unschedulable':true}}");
+	add_app(w, "t0", "default", "s", SPREAD("zone", "DoNotSchedule", MEANS("s")));
+	add_app(w, "t1", "default", "s", SPREAD("zone", "DoNotSchedule", MEANS("s")));
+	assert_string_equal(
+		why(w, "t1"),
+		"0/3 nodes are available: 1 node(s) were unschedulable, 2 node(s) didn't match pod topology "
+		"spread constraints.");
+	add_app(w, "racks", "default", "s", SPREAD("rack", "DoNotSchedule", MEANS("s")));
+	assert_string_equal(
+		why(w, "racks"),
+		"0/3 nodes are available: 1 node(s) were unschedulable, 2 node(s) didn't match pod topology "
+		"spread constraints (missing required label).");
+}
+
+static void test_soft_spread(void **state)
+{
+	struct world *w = *state;
+	unsigned in_b = 0;
+	add_zones(w);
+	/* zone b has two pods of the kind: the next ones go to a, although its nodes are as full */
+	for (int i = 0; i < 2; i++) {
+		char name[8];
+		snprintf(name, sizeof(name), "b%d", i);
+		add_app(w, name, "default", "s", "'nodeSelector':{'zone':'b'},");
+		snprintf(name, sizeof(name), "o%d", i);
+		add_app(w, name, "default", "o", "'nodeSelector':{'kubernetes.io/hostname':'node-0'},");
+		snprintf(name, sizeof(name), "q%d", i);
+		add_app(w, name, "default", "o", "'nodeSelector':{'kubernetes.io/hostname':'node-1'},");
+	}
+	for (int i = 0; i < 2; i++) {
+		char name[8];
+		snprintf(name, sizeof(name), "s%d", i);
+		add_app(w, name, "default", "s", SPREAD("zone", "ScheduleAnyway", MEANS("s")));
+		in_b += streq(node_of(w, name), "node-2");
+	}
+	assert_int_equal(in_b, 0);
+	/* and it is no more than a wish */
+	fake_patch(w->f.client, "Node", NULL, "node-0", "{'spec':{'unschedulable':true}}");
+	fake_patch(w->f.client, "Node", NULL, "node-1", "{'spec':{'unschedulable':true}}");
+	add_app(w, "anyway", "default", "s", SPREAD("zone", "ScheduleAnyway", MEANS("s")));
+	assert_string_equal(node_of(w, "anyway"), "node-2");
 }
 
 static bool fail_bindings(void *arg, const struct client_request *req, struct err *err)
@@ -297,7 +450,11 @@ int main(void)
 		T(test_affinity),
 		T(test_taints),
 		T(test_ports_and_pod_count),
-		T(test_unsupported_rules),
+		T(test_apart),
+		T(test_near),
+		T(test_rather),
+		T(test_hard_spread),
+		T(test_soft_spread),
 		T(test_priority),
 		T(test_binding_fails),
 		T(test_assumed),
