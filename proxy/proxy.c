@@ -37,6 +37,7 @@ struct snapshot {
 struct waiter {
 	struct list node;
 	char ip[64];
+	uint64_t after; /* the sync to wait for, whatever `applied` says: it may bring the address */
 	void (*done)(void *);
 	void *arg;
 };
@@ -51,7 +52,8 @@ struct proxy {
 	struct env_post post; /* a sync is due */
 	struct env_timer retry;
 	bool started, running, dirty, synced_once;
-	struct map applied; /* ready addresses the kernel holds */
+	uint64_t begun, ended; /* syncs, counted; the last that succeeded */
+	struct map applied;    /* ready addresses the kernel holds */
 	struct list waiters;
 	struct env_post wake; /* waiters to look at */
 	/* A sync still running when the proxy is freed ends on this flag. */
@@ -298,7 +300,7 @@ static void snapshot_make(struct proxy *p, struct snapshot *ret)
 static struct waiter *take_waiter(struct proxy *p)
 {
 	LIST_EACH (&p->waiters, w, struct waiter, node) {
-		if (map_has(&p->applied, w->ip))
+		if (p->ended < w->after || map_has(&p->applied, w->ip))
 			continue;
 		list_del(&w->node);
 		return w;
@@ -333,6 +335,7 @@ static void on_synced(void *arg, const struct err *err)
 			env_timer_start(p->env, &p->retry, RETRY_US);
 		} else {
 			p->synced_once = true;
+			p->ended = p->begun;
 			map_done(&p->applied);
 			p->applied = ctx->snap.ready_ips;
 			ctx->snap.ready_ips = MAP_INIT;
@@ -356,6 +359,7 @@ static void sync_now(struct proxy *p)
 	p->ctx = ctx;
 	p->dirty = false;
 	p->running = true;
+	p->begun++;
 	/* An address is in the kernel's rules from here on, as far as waiters are concerned. */
 	MAP_EACH (&ctx->snap.ready_ips, e) {
 		map_set(&p->applied, e->key, p);
@@ -428,6 +432,8 @@ void proxy_when_gone(struct proxy *p, const char *pod_ip, void (*done)(void *arg
 	snprintf(w->ip, sizeof(w->ip), "%s", pod_ip);
 	w->done = done;
 	w->arg = arg;
+	/* What is known and not yet on its way to the kernel, or what the kernel holds from before this process. */
+	w->after = p->dirty || !p->synced_once ? p->begun + 1 : 0;
 	list_push(&p->waiters, &w->node);
 	env_post(p->env, &p->wake);
 }
@@ -447,8 +453,11 @@ void proxy_free(struct proxy *p)
 	env_post_cancel(p->env, &p->wake);
 	env_timer_stop(p->env, &p->retry);
 	informer_set_free(p->set);
-	for (struct list *n; (n = list_pop(&p->waiters));)
-		free(LIST_ENTRY(n, struct waiter, node));
+	for (struct list *n; (n = list_pop(&p->waiters));) {
+		struct waiter *w = LIST_ENTRY(n, struct waiter, node);
+		w->done(w->arg);
+		free(w);
+	}
 	map_done(&p->applied);
 	free(p->node_name);
 	free(p);

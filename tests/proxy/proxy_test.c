@@ -300,6 +300,51 @@ static void gone_sees_what_is_coming(void **state)
 	assert_int_equal(w->gone, 1);
 }
 
+/* An address that a sync has yet to take up is waited for, too. */
+static void gone_sees_what_waits_its_turn(void **state)
+{
+	struct world *w = *state;
+	start(w);
+	w->plane.hold = true;
+	set_endpoints(w, ENDPOINT("10.244.0.4", "node-0", READY));
+	run(w, 10 * MS);
+	assert_true(w->plane.running);
+	set_endpoints(w, ENDPOINT("10.244.0.5", "node-0", READY));
+	run(w, 10 * MS);
+	proxy_when_gone(w->proxy, "10.244.0.5", on_gone, w);
+	proxy_when_gone(w->proxy, "10.244.7.7", on_gone, w);
+	run(w, 10 * MS);
+	assert_int_equal(w->gone, 0);
+	end_sync(&w->plane);
+	run(w, 10 * MS);
+	map_is(w, "d/web:http 10.96.0.9:80 10.244.0.5:8080(here)\n");
+	assert_int_equal(w->gone, 0);
+	w->plane.hold = false;
+	end_sync(&w->plane);
+	run(w, 100 * MS);
+	assert_int_equal(w->gone, 1); /* 7.7 */
+	set_endpoints(w, "");
+	run(w, 100 * MS);
+	assert_int_equal(w->gone, 2);
+}
+
+/* The rules of the process before hold until the first sync. */
+static void nothing_is_gone_before_the_first_sync(void **state)
+{
+	struct world *w = *state;
+	w->plane.hold = true;
+	add_service(w, "web", "10.96.0.9");
+	add_slice(w, "web-1", "web", ENDPOINT("10.244.0.2", "node-0", READY));
+	proxy_when_gone(w->proxy, "10.244.0.9", on_gone, w);
+	proxy_start(w->proxy);
+	run(w, 100 * MS);
+	assert_int_equal(w->gone, 0);
+	w->plane.hold = false;
+	end_sync(&w->plane);
+	run(w, 100 * MS);
+	assert_int_equal(w->gone, 1);
+}
+
 /* teardown frees the proxy first, with a sync running and someone waiting. */
 static void freed_while_syncing(void **state)
 {
@@ -310,6 +355,9 @@ static void freed_while_syncing(void **state)
 	proxy_when_gone(w->proxy, "10.244.0.2", on_gone, w);
 	run(w, 10 * MS);
 	assert_true(w->plane.running);
+	assert_int_equal(w->gone, 0);
+	proxy_free(STEAL(w->proxy));
+	assert_int_equal(w->gone, 1); /* its owner may let go of what it waits with */
 }
 
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -322,6 +370,8 @@ static const struct CMUnitTest tests[] = {
 	T(failure_is_tried_again),
 	T(gone_when_the_kernel_knows),
 	T(gone_sees_what_is_coming),
+	T(gone_sees_what_waits_its_turn),
+	T(nothing_is_gone_before_the_first_sync),
 	T(freed_while_syncing),
 };
 RUN_TESTS(tests)
