@@ -162,7 +162,7 @@ FUZZ_FLAGS := -fsanitize=address,undefined -fno-sanitize-recover=all
 FUZZ_FOLDERS := lib/core lib/net lib/api lib/api/kinds nodeagent/image raft store
 FUZZ_BIN := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(sort $(wildcard tests/fuzz/*_fuzz.c)))
 FUZZ_OBJ := $(foreach f,$(FUZZ_FOLDERS),$(patsubst %.c,$(B)/fuzz/obj/%.o,$(call SRC_OF,$(f)))) \
-	$(patsubst %,$(B)/fuzz/obj/llhttp/%.o,api http llhttp)
+	$(patsubst %,$(B)/fuzz/obj/llhttp/%.o,api http llhttp) $(B)/fuzz/obj/nodeagent/cri_log.o
 $(B)/fuzz/obj/llhttp/%.o: $(LLHTTP)/%.c
 	@mkdir -p $(@D)
 	$(Q)$(FUZZ_CC) -I$(LLHTTP_INC) -O1 -g -w $(FUZZ_FLAGS) -fsanitize=fuzzer-no-link -c -o $@ $<

@@ -10,6 +10,7 @@
 #include "lib/core/file.h"
 #include "lib/core/log.h"
 #include "lib/core/oci_state.h"
+#include "nodeagent/cri_log.h"
 #include "nodeagent/pod.h"
 
 #define ROTATE_BYTES (10 << 20)
@@ -150,21 +151,6 @@ void logs_rotate_all(struct nodeagent *n)
 
 /* ---- the end of a log ---- */
 
-/* "<time> stdout F text" -> text; *ret_partial: no line end belongs behind it. */
-static const char *unframe(const char *line, bool *ret_partial)
-{
-	const char *s = line;
-	*ret_partial = false;
-	for (int i = 0; i < 3 && s; i++) {
-		s = strchr(s, ' ');
-		if (s && i == 1)
-			*ret_partial = s[1] == 'P';
-		if (s)
-			s++;
-	}
-	return s ? s : line;
-}
-
 char *log_tail(const char *path, size_t max_bytes, unsigned max_lines)
 {
 	FILE *f = fopen(path, "re");
@@ -182,9 +168,10 @@ char *log_tail(const char *path, size_t max_bytes, unsigned max_lines)
 	struct buf text = BUF_INIT;
 	char *save = NULL;
 	for (char *line = strtok_r(raw, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
-		bool partial;
-		buf_adds(&text, unframe(line, &partial));
-		if (!partial)
+		struct cri_line l = {.text = line, .text_len = strlen(line)};
+		cri_line_parse(line, l.text_len, &l); /* not framed: as it is */
+		buf_add(&text, l.text, l.text_len);
+		if (!l.partial)
 			buf_addc(&text, '\n');
 	}
 	free(raw);

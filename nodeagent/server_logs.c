@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include "nodeagent/cri_log.h"
 #include "nodeagent/server.h"
 
 #define LOG_MAGIC    0x6c6f6773u
@@ -74,28 +75,25 @@ static void send_text(struct log_stream *l, const char *s, size_t n)
 		l->left -= (int64_t)n;
 }
 
-/* "<time> <stream> <P|F> <text>\n" */
-static void send_line(struct log_stream *l, char *s, size_t n, struct buf *out)
+static void send_line(struct log_stream *l, const char *s, size_t n, struct buf *out)
 {
-	char *stream = memchr(s, ' ', n);
-	char *tag = stream ? memchr(stream + 1, ' ', n - (size_t)(stream + 1 - s)) : NULL;
-	char *text = tag ? memchr(tag + 1, ' ', n - (size_t)(tag + 1 - s)) : NULL;
-	if (!text) { /* not framed: as it is */
+	struct cri_line line;
+	int64_t at;
+	if (!cri_line_parse(s, n, &line)) { /* as it is */
 		buf_add(out, s, n);
 		buf_addc(out, '\n');
 		return;
 	}
-	bool partial = tag[1] == 'P';
-	int64_t at = 0;
-	*stream = 0;
-	if (l->since_us && time_parse_us(s, &at) == 0 && at < l->since_us)
+	if (l->since_us && cri_line_time(&line, &at) && at < l->since_us)
 		return;
-	if (l->timestamps && !l->mid_line)
-		buf_addf(out, "%s ", s);
-	buf_add(out, text + 1, n - (size_t)(text + 1 - s));
-	if (!partial)
+	if (l->timestamps && !l->mid_line) {
+		buf_add(out, line.time, line.time_len);
+		buf_addc(out, ' ');
+	}
+	buf_add(out, line.text, line.text_len);
+	if (!line.partial)
 		buf_addc(out, '\n');
-	l->mid_line = partial;
+	l->mid_line = line.partial;
 }
 
 static void send_lines(struct log_stream *l)
