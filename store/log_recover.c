@@ -116,7 +116,7 @@ static int load_segment(struct store_log *log, struct store_log_segment *s, uint
 	if (got != size)
 		return err_set(err, got < 0 ? (int)got : -EIO, "cannot read %s: %s", s->path,
 			       strerror(got < 0 ? (int)-got : EIO));
-	s->size = (uint64_t)size;
+	s->size = (uint64_t)size & ~7ull; /* frames lie so: one that is cut in its padding is cut */
 	s->end = LOG_HEADER_SIZE;
 	bool last = limit == 0;
 	rc = take_frames(log, s, data, last ? s->size : MIN(limit, s->size), err);

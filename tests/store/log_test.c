@@ -183,6 +183,29 @@ static void torn_anywhere(void **state)
 	free(zeros);
 }
 
+/* A file that was cut, at any byte: what is whole is there, and nothing behind its end is looked at. */
+static void cut_anywhere(void **state)
+{
+	struct ctx *c = *state;
+	fill(c);
+	off_t before = tail(c);
+	assert_int_equal(append(c, 2, 11, 3, 45), 0);
+	off_t after = tail(c) + 8;
+	_cleanup_free_ char *path = segment(c, 1);
+	_cleanup_buf_ struct buf whole = BUF_INIT;
+	assert_int_equal(file_read(path, 64u << 20, &whole, NULL), 0);
+	for (off_t cut = before + 8; cut < after; cut++) {
+		store_log_close(STEAL(c->log));
+		assert_int_equal(file_write_replace(path, whole.data, (size_t)cut, 0600, NULL), 0);
+		_cleanup_free_ char *second = segment(c, 2);
+		unlink(second);
+		assert_int_equal(reopen(c, NULL), 0);
+		assert_true(info(c).last >= 10 && info(c).last <= 13);
+		assert_int_equal(append(c, 3, info(c).last + 1, 1, 10), 0);
+		assert_int_equal(reopen(c, NULL), 0);
+	}
+}
+
 /* The pages of one batch may arrive in any order: a good frame behind a hole is still a torn write. */
 static void torn_with_a_hole(void **state)
 {
@@ -468,6 +491,7 @@ int main(void)
 		T(newer_format),
 		T(begins_anew),
 		T(no_room_then_room),
+		T(cut_anywhere),
 		T(end_is_settled),
 		T(begins_anew_below_its_end),
 		T(flips_leave_term_and_vote),
