@@ -17,9 +17,9 @@
 #define ENGINE_QUEUE_MAX     (64u << 20) /* proposals accepted and not answered, in bytes */
 #define ENGINE_BATCH_MAX     (4u << 20)  /* gathered into one write of the log */
 #define ENGINE_LAZY_US       2000000u
-#define ENGINE_RETRY_US      1000000u  /* a full disk is looked at again */
-#define ENGINE_NO_LEADER_US  5000000u  /* a call waits this long for a leader */
-#define ENGINE_STATE_US      30000000u /* the state follows the log at the latest after this */
+#define ENGINE_RETRY_US      1000000u   /* a full disk is looked at again */
+#define ENGINE_NO_LEADER_US  5000000u   /* a call waits this long for a leader */
+#define ENGINE_STATE_US      120000000u /* the state follows the log at the latest after this */
 #define ENGINE_STATE_BYTES   (1u << 20)
 #define ENGINE_STATE_LAG_MAX (128u << 20) /* what memory may hold and the state not */
 #define ENGINE_CHECKPOINT    (8u << 20)

@@ -114,7 +114,7 @@ static void the_first_state_finds_no_room(void **state)
 	struct fixture *f = *state;
 	assert_int_equal(failpoints_parse("state.begin=error:ENOSPC", NULL), 0);
 	assert_int_equal(fx_put(f, "a", "1")->err.code, 0);
-	env_sim_run_for(f->env, 60000000);
+	env_sim_run_for(f->env, 200000000);
 	assert_true(failpoint_passed(FAILPOINT_STATE_BEGIN) > 10); /* looked at again and again */
 	assert_false(f->stopped);
 	assert_true(fx_status(f)->status.read_only);

@@ -11,7 +11,8 @@ struct faulty_disk {
 	struct store_disk disk;
 	int fail_sync_after; /* -1: never; else this many syncs from now one fails */
 	bool full;           /* preallocation says there is no room */
-	bool unreadable; /* no file gives a byte back */
+	bool no_sync;        /* one is counted, and done by nobody */
+	bool unreadable;     /* no file gives a byte back */
 	unsigned syncs, failed_syncs;
 	char trace[64]; /* the last calls: w write, s sync, d sync of a directory */
 };
