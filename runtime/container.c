@@ -288,15 +288,13 @@ static int write_pid(const struct container *c, struct err *err)
 }
 
 /* A created container may be started only once it is on record. One that starts at once has had "creating" there, by
- * which all of it can be found and removed: it need not wait for the rest. */
+ * which all of it can be found and removed: it does not wait for the rest. */
 static int commit(struct container *c, struct err *err)
 {
 	bool start = c->options->start;
 	int r, kind;
 	c->state.status = start ? OCI_RUNNING : OCI_CREATED;
 	c->state.started_us = start ? wall_us() : 0;
-	if (start && sync_send(c->sync_fd, SYNC_START, NULL) < 0)
-		return err_set(err, -EIO, "the container's init is gone");
 	if ((r = oci_state_write(c->global->root, &c->state, err)) < 0 || (r = write_pid(c, err)) < 0)
 		return r;
 	if (!start)

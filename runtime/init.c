@@ -168,12 +168,14 @@ static int prepare(struct container *c, struct err *err)
 	return process_find(&c->process, err);
 }
 
-/* Where to say that exec failed: the one who started us. */
+/* Where to say that exec failed: the one who started us. That is the creator where creating is starting: there is nothing
+ * to wait for then but its death, which would have been noticed in telling. */
 static int await_start(struct container *c)
 {
 	tell(c, SYNC_READY);
-	if (await(c) == SYNC_START)
+	if (c->options->start)
 		return c->init_sync_fd;
+	await(c);
 	close(c->init_sync_fd);
 	for (;;) {
 		int fd = accept4(c->start_fd, NULL, NULL, SOCK_CLOEXEC), kind = 0;

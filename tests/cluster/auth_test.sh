@@ -73,5 +73,30 @@ check "the binding goes" k delete rolebinding reader
 expect "and the right with it" ' 403$' as_robot $API/api/v1/namespaces/default/pods
 k delete serviceaccount robot >/dev/null
 expect "a deleted account's token: 401" ' 401$' as_robot $API/api/v1/namespaces/default/pods
+# ---- a node ----
+node=$(field nodes '{.items[0].metadata.name}')
+as_node() { ask --cert "$DIR/pki/kubelet-client.crt" --key "$DIR/pki/kubelet-client.key" "$@"; }
+NS=$API/api/v1/namespaces/default
+k create secret generic wanted --from-literal=a=b >/dev/null
+k create secret generic other --from-literal=a=b >/dev/null
+expect "a node may not list secrets" 'cannot list resource \\"secrets\\".* 403$' as_node $NS/secrets
+expect "nor get one that none of its pods needs" "no relationship found between node '$node' and this object.* 403$" as_node $NS/secrets/wanted
+k apply -f - >/dev/null <<-YAML
+	apiVersion: v1
+	kind: Pod
+	metadata: {name: reader}
+	spec:
+	  nodeName: $node
+	  terminationGracePeriodSeconds: 0
+	  containers: [{name: c, image: "none:1", envFrom: [{secretRef: {name: wanted}}]}]
+YAML
+expect "but what its pod refers to" '"kind": ?"Secret".* 200$' as_node $NS/secrets/wanted
+expect "and only that" ' 403$' as_node $NS/secrets/other
+expect "its own Node" '"kind": ?"Node".* 200$' as_node $API/api/v1/nodes/$node
+expect "no other" "cannot read 'other', only its own Node object" as_node $API/api/v1/nodes/other
+expect "pods of its own" ' 200$' as_node "$API/api/v1/pods?fieldSelector=spec.nodeName%3D$node"
+expect "not all pods" 'can only list/watch pods with spec.nodeName field selector' as_node $API/api/v1/pods
+k delete pod reader >/dev/null
+expect "when the pod is gone, so is the right" ' 403$' as_node $NS/secrets/wanted
 expect "the admin may all" '^yes' k auth can-i '*' '*'
 check "stop" stop_demo

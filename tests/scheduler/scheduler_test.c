@@ -67,14 +67,14 @@ static void test_spread(void **state)
 	struct world *w = *state;
 	fake_cluster_add_nodes(&w->f, 3, "4", "8Gi");
 	for (int i = 0; i < 9; i++) {
-		char name[16];
+		char name[24];
 		snprintf(name, sizeof(name), "p%d", i);
 		add_pod(w, name, "", "'cpu':'100m','memory':'128Mi'");
 	}
 	fake_run(&w->f, SECOND);
 	unsigned on[3] = {0};
 	for (int i = 0; i < 9; i++) {
-		char name[16];
+		char name[24];
 		snprintf(name, sizeof(name), "p%d", i);
 		const char *node = node_of(w, name);
 		assert_int_equal(strncmp(node, "node-", 5), 0);
@@ -203,7 +203,7 @@ static void add_zones(struct world *w)
 {
 	fake_cluster_add_nodes(&w->f, 3, "4", "8Gi");
 	for (int i = 0; i < 3; i++) {
-		char name[16];
+		char name[24];
 		snprintf(name, sizeof(name), "node-%d", i);
 		fake_patch(w->f.client, "Node", NULL, name, "{'metadata':{'labels':{'zone':'%s'}}}", i < 2 ? "a" : "b");
 	}
@@ -235,14 +235,14 @@ static void test_apart(void **state)
 	struct world *w = *state;
 	add_zones(w);
 	for (int i = 0; i < 4; i++) {
-		char name[8];
+		char name[24];
 		snprintf(name, sizeof(name), "x%d", i);
 		add_app(w, name, "default", "x", REQUIRED("podAntiAffinity", HOST, MEANS("x")));
 	}
 	assert_string_not_equal(node_of(w, "x0"), "");
 	for (int i = 0; i < 3; i++)
 		for (int j = 0; j < i; j++) {
-			char a[8], b[8], on[32];
+			char a[24], b[24], on[32];
 			snprintf(a, sizeof(a), "x%d", i);
 			snprintf(b, sizeof(b), "x%d", j);
 			snprintf(on, sizeof(on), "%s", node_of(w, a));
@@ -275,7 +275,7 @@ static void test_near(void **state)
 	char zone_of_first = node_of(w, "g0")[5] < '2' ? 'a' : 'b';
 	assert_string_not_equal(node_of(w, "g0"), "");
 	for (int i = 1; i < 5; i++) {
-		char name[8];
+		char name[24];
 		snprintf(name, sizeof(name), "g%d", i);
 		add_app(w, name, "default", "g", REQUIRED("podAffinity", "zone", MEANS("g")));
 		assert_int_equal(node_of(w, name)[5] < '2' ? 'a' : 'b', zone_of_first);
@@ -320,7 +320,7 @@ static void test_hard_spread(void **state)
 	add_zones(w);
 	unsigned in_b = 0;
 	for (int i = 0; i < 6; i++) {
-		char name[8];
+		char name[24];
 		snprintf(name, sizeof(name), "s%d", i);
 		add_app(w, name, "default", "s", SPREAD("zone", "DoNotSchedule", MEANS("s")));
 		in_b += streq(node_of(w, name), "node-2");
@@ -347,7 +347,7 @@ static void test_soft_spread(void **state)
 	add_zones(w);
 	/* zone b has two pods of the kind: the next ones go to a, although its nodes are as full */
 	for (int i = 0; i < 2; i++) {
-		char name[8];
+		char name[24];
 		snprintf(name, sizeof(name), "b%d", i);
 		add_app(w, name, "default", "s", "'nodeSelector':{'zone':'b'},");
 		snprintf(name, sizeof(name), "o%d", i);
@@ -356,7 +356,7 @@ static void test_soft_spread(void **state)
 		add_app(w, name, "default", "o", "'nodeSelector':{'kubernetes.io/hostname':'node-1'},");
 	}
 	for (int i = 0; i < 2; i++) {
-		char name[8];
+		char name[24];
 		snprintf(name, sizeof(name), "s%d", i);
 		add_app(w, name, "default", "s", SPREAD("zone", "ScheduleAnyway", MEANS("s")));
 		in_b += streq(node_of(w, name), "node-2");
@@ -401,14 +401,14 @@ static void test_assumed(void **state)
 	fake_cluster_add_nodes(&w->f, 2, "2", "8Gi");
 	fake_run(&w->f, 5 * SECOND);
 	for (int i = 0; i < 6; i++) {
-		char name[16];
+		char name[24];
 		snprintf(name, sizeof(name), "p%d", i);
 		add_pod(w, name, "", "'cpu':'1'");
 	}
 	fake_run(&w->f, 20 * SECOND);
 	unsigned bound = 0;
 	for (int i = 0; i < 6; i++) {
-		char name[16];
+		char name[24];
 		snprintf(name, sizeof(name), "p%d", i);
 		bound += *node_of(w, name) != '\0';
 	}
@@ -422,7 +422,7 @@ static void test_speed(void **state)
 	fake_run(&w->f, SECOND);
 	enum { PODS = 2000 };
 	for (int i = 0; i < PODS; i++) {
-		char name[16];
+		char name[24];
 		snprintf(name, sizeof(name), "p%d", i);
 		add_pod(w, name, "", "'cpu':'100m','memory':'64Mi'");
 	}
