@@ -368,10 +368,11 @@ uint64_t store_log_drop(struct store_log *log, uint64_t index, uint64_t *ret_ter
 		struct store_log_segment *next = log->segments[1];
 		if (next->base > log->base) {
 			size_t gone = (size_t)(next->base - log->base);
+			/* the next one may say another term: it or a later one has replaced that entry */
+			log->base_term = log->places[log->head + gone - 1].term;
 			log->head += gone;
 			log->n_places -= gone;
 			log->base = next->base;
-			log->base_term = next->base_term;
 		}
 		drop_first(log);
 		failpoint(LOG_DROP_AFTER);

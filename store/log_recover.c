@@ -26,6 +26,18 @@ static bool frame_ok(const struct store_log_segment *s, const char *data, uint64
 	       log_frame_crc(s->seq, data + off, ret->len) == ret->crc;
 }
 
+/* It replaces an entry from before the first segment that is left. The state has whatever was there when that went, so
+ * the log may begin after this one. */
+static bool begin_at(struct store_log *log, const struct log_frame *f)
+{
+	if (log->segments[0]->anew || log->segments[0]->base == 0)
+		return false;
+	log->head = log->n_places = 0;
+	log->base = f->index;
+	log->base_term = log->last_term = f->term;
+	return true;
+}
+
 /* Frames until something is none, or until `limit`. */
 static int take_frames(struct store_log *log, struct store_log_segment *s, const char *data, uint64_t limit,
 		       struct err *err)
@@ -37,9 +49,10 @@ static int take_frames(struct store_log *log, struct store_log_segment *s, const
 				return damage(err, s, s->end, "a term record of another length");
 			memcpy(&log->hard_state, data + s->end + sizeof(f), sizeof(log->hard_state));
 		} else {
-			if (f.index <= log->base || f.index > log__last(log) + 1)
+			if (f.index > log__last(log) + 1 || (f.index <= log->base && !begin_at(log, &f)))
 				return damage(err, s, s->end, "an index out of sequence");
-			log__place(log, f.index, f.term, (uint32_t)s->seq, s->end);
+			if (f.index > log->base)
+				log__place(log, f.index, f.term, (uint32_t)s->seq, s->end);
 		}
 		s->last_batch = f.batch;
 		s->end += log__frame_size(f.len);

@@ -478,6 +478,55 @@ static void no_room_then_room(void **state)
 	assert_int_equal(info(c).last, next);
 }
 
+/* The first segment left may replace entries from before it: the log then begins with them. */
+static void what_replaces_older_entries_may_come_first(void **state)
+{
+	struct ctx *c = *state;
+	struct err err = ERR_INIT;
+	uint64_t term;
+	assert_int_equal(reopen(c, NULL), 0);
+	store_log_set_ids(c->log, 1, 2);
+	store_log_set_segment(c->log, 8192);
+	assert_int_equal(append(c, 1, 1, 3, 2000), 0);
+	assert_int_equal(append(c, 2, 2, 3, 2500), 0); /* the second segment, from before its base on */
+	assert_int_equal(store_log_drop(c->log, 4, &term), 3);
+	assert_int_equal(term, 2);
+	assert_int_equal(reopen(c, &err), 0);
+	assert_int_equal(info(c).base, 2);
+	assert_int_equal(info(c).base_term, 2);
+	assert_int_equal(info(c).last, 4);
+	assert_int_equal(append(c, 2, 5, 1, 7000), 0);
+	assert_int_equal(store_log_drop(c->log, 4, &term), 4);
+	assert_int_equal(reopen(c, &err), 0);
+	assert_int_equal(info(c).base, 4);
+	assert_int_equal(info(c).last, 5);
+}
+
+static void a_later_one_may_replace_them_too(void **state)
+{
+	struct ctx *c = *state;
+	struct err err = ERR_INIT;
+	uint64_t term;
+	assert_int_equal(reopen(c, NULL), 0);
+	store_log_set_ids(c->log, 1, 2);
+	store_log_set_segment(c->log, 8192);
+	assert_int_equal(append(c, 1, 1, 3, 2000), 0);
+	assert_int_equal(append(c, 1, 4, 2, 3500), 0); /* the second segment */
+	assert_int_equal(append(c, 2, 3, 3, 2500), 0); /* the third: entry 3 is another one now */
+	assert_int_equal(append(c, 2, 6, 1, 7000), 0); /* the fourth */
+	assert_int_equal(store_log_drop(c->log, 3, &term), 3);
+	assert_int_equal(term, 2);
+	assert_int_equal(reopen(c, &err), 0);
+	assert_int_equal(info(c).base, 3);
+	assert_int_equal(info(c).base_term, 2);
+	assert_int_equal(info(c).last, 6);
+	assert_int_equal(store_log_drop(c->log, 5, &term), 5);
+	assert_int_equal(term, 2);
+	assert_int_equal(reopen(c, &err), 0);
+	assert_int_equal(info(c).base, 5);
+	assert_int_equal(info(c).last, 6);
+}
+
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 int main(void)
 {
@@ -497,6 +546,8 @@ int main(void)
 		T(flips_leave_term_and_vote),
 		T(segments_begin_with_the_term),
 		T(segments_must_meet),
+		T(what_replaces_older_entries_may_come_first),
+		T(a_later_one_may_replace_them_too),
 	};
 	cmocka_set_message_output(CM_OUTPUT_TAP);
 	return cmocka_run_group_tests(tests, NULL, NULL);
