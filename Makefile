@@ -81,7 +81,7 @@ $(B)/gen/version.h: Makefile $(wildcard .git/HEAD .git/logs/HEAD)
 	@mkdir -p $(@D)
 	@printf '#define MINI_VERSION "%s"\n#define MINI_COMMIT "%s"\n' '$(VERSION)' '$(GIT_COMMIT)' > $@.tmp
 	@cmp -s $@.tmp $@ || mv $@.tmp $@; rm -f $@.tmp; touch $@
-$(B)/cli/minid.o $(B)/cli/minictl/main.o $(B)/cli/minictl/version.o $(B)/apiserver/version.o $(B)/nodeagent/node.o: $(B)/gen/version.h
+$(B)/cli/minid.o $(B)/store/snapshot_copy.o $(B)/cli/minictl/main.o $(B)/cli/minictl/version.o $(B)/apiserver/version.o $(B)/nodeagent/node.o: $(B)/gen/version.h
 
 define FOLDER_RULE
 $(call ARCHIVE,$(1)): $(call OBJ_OF,$(1))

@@ -10,6 +10,7 @@
 #include "store/log.h"
 #include "store/mvcc.h"
 #include "store/peer.h"
+#include "store/snapshot.h"
 #include "store/state.h"
 #include "store/store.h"
 
@@ -23,6 +24,7 @@
 #define ENGINE_STATE_BYTES   (1u << 20)
 #define ENGINE_STATE_LAG_MAX (128u << 20) /* what memory may hold and the state not */
 #define ENGINE_CHECKPOINT    (8u << 20)
+#define ENGINE_LOG_KEEP      (64u << 20) /* in a cluster: for those that lag a little */
 
 enum call_kind { CALL_TXN, CALL_READ_TXN, CALL_RANGE, CALL_NUMBER, CALL_KEEPALIVE, CALL_STATUS, CALL_MEMBERS };
 
@@ -164,7 +166,9 @@ struct engine {
 	size_t n_member_changes, cap_member_changes;
 
 	struct store_state_reader *reader;
-	struct list history_reads; /* the first one is under way */
+	struct list history_reads; /* the first one is under way, if any is */
+	bool history_reading;
+	struct snapshots *snapshots;
 
 	struct {
 		uint64_t at_us, rev;
@@ -223,7 +227,6 @@ bool replica__alone(const struct engine *e); /* the only member, of whatever rol
 void members__open(struct engine *e);
 void members__close(struct engine *e);
 void members__send(struct engine *e, bool after_sync); /* this ready's messages of that kind */
-void members__no_snapshots(struct engine *e);
 void members__forward(struct engine *e);
 void members__fates(struct engine *e);
 void members__passed(struct engine *e, uint64_t index, uint64_t term); /* this entry is about to be applied */
@@ -236,6 +239,7 @@ const struct raft_member *roster__in(const struct raft_membership *m, uint64_t i
 enum store_role roster__role(const struct raft_membership *m, uint64_t id);
 struct store_state_member *roster__find(const struct engine *e, uint64_t id);
 void roster__load(struct engine *e, const struct store_state_member *row);
+void roster__restored(struct engine *e, const struct store_state_member *rows, size_t n); /* these instead of all */
 void roster__complete(struct engine *e); /* a row for each of the membership */
 void roster__apply(struct engine *e, const struct store_cmd *cmd, uint64_t term, struct call *call);
 void roster__conf(struct engine *e, const struct raft_membership *m); /* that is the membership now */
@@ -264,6 +268,7 @@ void apply__read_txn(struct engine *e, struct call *call);
 /* range.c */
 void range__serve(struct engine *e, struct call *c); /* now, or through the pool */
 void history__submit(struct engine *e, struct history_read *h);
+void range__resume(struct engine *e); /* the state may be read again */
 
 /* watch.c */
 struct store_watch *watch__add(struct engine *e, const struct store_watch_req *req, const struct store_watch_ops *ops,
@@ -272,6 +277,7 @@ void watch__remove(struct engine *e, struct store_watch *w);
 void watch__pause(struct engine *e, struct store_watch *w, bool paused);
 void watch__dispatch(struct engine *e, uint64_t rev); /* the revision just written */
 void watch__recovered(struct engine *e);
+void watch__restored(struct engine *e); /* the revisions jumped: whoever can goes on from the state's history */
 void watch__catch_up(struct engine *e);
 void watch__history(struct engine *e, struct history_read *h); /* its read is done */
 void watch__end_all(struct engine *e, const struct err *err);
@@ -281,6 +287,7 @@ void watch__sweep(struct engine *e);
 struct lease *lease__get(struct engine *e, uint64_t id);
 void lease__add(struct engine *e, const struct store_state_lease *l); /* deadline from now */
 void lease__attach(struct engine *e, const struct mvcc_rev *v);       /* after each change of a key */
+void lease__attach_all(struct engine *e);                             /* after loading */
 void lease__revoke(struct engine *e, uint64_t id);                    /* deletes its keys, in the open revision */
 void lease__renew(struct engine *e, struct lease *l, uint64_t index);
 /* Its leader's clock says so: it ends if it is still as that one saw it. True if it did. */

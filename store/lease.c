@@ -98,6 +98,16 @@ void lease__attach(struct engine *e, const struct mvcc_rev *v)
 		map_set(&l->keys, v->key->name, l);
 }
 
+void lease__attach_all(struct engine *e)
+{
+	struct btree_iter it;
+	for (struct btree_item *i = btree_seek(&e->mvcc.keys, "", &it); i; i = btree_next(&it)) {
+		const struct mvcc_rev *v = CONTAINER_OF(i, struct mvcc_key, item)->latest;
+		if (v->lease)
+			lease__attach(e, v);
+	}
+}
+
 void lease__revoke(struct engine *e, uint64_t id)
 {
 	struct lease *l = lease__get(e, id);

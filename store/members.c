@@ -23,15 +23,6 @@ void members__send(struct engine *e, bool after_sync)
 	}
 }
 
-/* No member makes snapshots yet: whoever is too far behind the log stays there. */
-void members__no_snapshots(struct engine *e)
-{
-	for (size_t i = 0; i < e->rd.n_wanted; i++)
-		raft_chunk_failed(e->raft, e->rd.wanted[i].peer);
-	if (e->rd.n_chunks)
-		raft_restore_failed(e->raft);
-}
-
 /* One that was removed while it was away asks for votes, or for the leader: it is told, and not heard. */
 static bool answer_removed(struct engine *e, uint64_t from, enum raft_msg_type type)
 {

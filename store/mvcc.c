@@ -52,6 +52,24 @@ void mvcc_done(struct mvcc *m)
 	*m = (struct mvcc){0};
 }
 
+bool mvcc_discard(struct mvcc *m, size_t max)
+{
+	struct btree_iter it;
+	struct btree_item *i;
+	while (max-- && (i = btree_seek(&m->keys, "", &it))) {
+		struct mvcc_key *k = CONTAINER_OF(i, struct mvcc_key, item);
+		btree_remove(&m->keys, i);
+		chain_free(m, k->latest);
+		free(k);
+	}
+	if (m->keys.n_items)
+		return true;
+	btree_done(&m->keys);
+	free(m->history);
+	*m = (struct mvcc){0};
+	return false;
+}
+
 static struct mvcc_key *key_find(const struct mvcc *m, const char *name)
 {
 	struct btree_item *item = btree_get(&m->keys, name);

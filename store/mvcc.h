@@ -39,6 +39,8 @@ struct mvcc {
 
 void mvcc_init(struct mvcc *m, size_t history_limit);
 void mvcc_done(struct mvcc *m);
+/* The same bit by bit, at most `max` keys at a time; nothing else may be done with it. True: more to do. */
+bool mvcc_discard(struct mvcc *m, size_t max);
 
 /* Loading from the state: versions that are not history. rev and floor are set by the caller afterwards. */
 void mvcc_load(struct mvcc *m, const char *key, uint64_t mod_rev, uint64_t create_rev, uint64_t version, uint64_t lease,

@@ -74,12 +74,7 @@ static int load_state(struct engine *e, const char *dir, struct store_state_meta
 	e->has_membership = meta->has_membership;
 	e->level = meta->level;
 	e->conf_index = meta->applied;
-	struct btree_iter it;
-	for (struct btree_item *i = btree_seek(&e->mvcc.keys, "", &it); i; i = btree_next(&it)) {
-		const struct mvcc_rev *v = CONTAINER_OF(i, struct mvcc_key, item)->latest;
-		if (v->lease)
-			lease__attach(e, v);
-	}
+	lease__attach_all(e);
 	rc = store_state_reader_open(e->state, &e->reader);
 	return rc ? err_set(err, rc, "cannot open the state for reading") : 0;
 }
@@ -167,6 +162,19 @@ static int write_first(struct engine *e, const char *dir, struct err *err)
 			: 0;
 }
 
+/* It was, and a crash came before that was durable. */
+static int write_first_again(struct engine *e, const char *dir, struct err *err)
+{
+	struct store_log_info info;
+	store_log_info(e->log, &info);
+	if (info.bytes)
+		return 0;
+	int rc = store_state_settle(e->state);
+	if (!rc)
+		rc = e->disk->ops->sync_dir(e->disk, dir);
+	return rc ? err_set(err, rc, "cannot write the first state in %s: %s", dir, strerror(-rc)) : 0;
+}
+
 static int take_membership(struct engine *e, const char *dir, const struct store_config *config, struct err *err)
 {
 	bool given = e->fresh && (config->join || config->n_members);
@@ -181,7 +189,11 @@ static int take_membership(struct engine *e, const char *dir, const struct store
 		int rc = write_first(e, dir, err);
 		if (rc)
 			return rc;
-	} else if (!e->has_membership) {
+	} else if (e->has_membership) {
+		int rc = write_first_again(e, dir, err);
+		if (rc)
+			return rc;
+	} else {
 		e->membership = (struct raft_membership){.n_members = 1, .members = {{e->member, RAFT_VOTER}}};
 	}
 	e->has_membership = true;
@@ -192,6 +204,8 @@ static int take_membership(struct engine *e, const char *dir, const struct store
 static int start_raft(struct engine *e, const struct raft_hard_state *hs, struct err *err)
 {
 	struct store_log_info info;
+	struct raft_partial partial;
+	snapshot__open(e, &partial);
 	store_log_info(e->log, &info);
 	int rc = raft_new(&(struct raft_config){.id = e->member,
 						.members = e->membership.members,
@@ -203,6 +217,7 @@ static int start_raft(struct engine *e, const struct raft_hard_state *hs, struct
 						.last_index = info.last,
 						.base_term = info.base_term,
 						.applied = e->applied,
+						.partial = partial,
 						.election_ticks = 15,
 						.heartbeat_ticks = 5,
 						.max_inflight_bytes = 8u << 20,
@@ -247,6 +262,7 @@ void replica__close(struct engine *e)
 {
 	replica__stop(e);
 	members__close(e);
+	snapshot__close(e);
 	raft_free(e->raft);
 	store_log_close(e->log);
 	store_state_reader_close(e->reader);

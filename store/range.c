@@ -85,6 +85,7 @@ static void read_done(struct env_work *w)
 {
 	struct history_read *h = CONTAINER_OF(w, struct history_read, work);
 	struct engine *e = h->engine;
+	e->history_reading = false;
 	list_del(&h->node);
 	if (h->call)
 		answer_history(e, h);
@@ -98,8 +99,9 @@ static void read_done(struct env_work *w)
 
 static void start_first(struct engine *e)
 {
-	if (list_empty(&e->history_reads))
+	if (list_empty(&e->history_reads) || e->history_reading || snapshot__installing(e))
 		return;
+	e->history_reading = true;
 	struct history_read *h = LIST_ENTRY(e->history_reads.next, struct history_read, node);
 	h->query.reader = e->reader;
 	h->work.work = read_work;
@@ -111,11 +113,14 @@ static void start_first(struct engine *e)
 /* One at a time: they share one connection, and a burst of them must not take the pool. */
 void history__submit(struct engine *e, struct history_read *h)
 {
-	bool idle = list_empty(&e->history_reads);
 	h->engine = e;
 	list_push(&e->history_reads, &h->node);
-	if (idle)
-		start_first(e);
+	start_first(e);
+}
+
+void range__resume(struct engine *e)
+{
+	start_first(e);
 }
 
 void range__serve(struct engine *e, struct call *c)

@@ -252,10 +252,12 @@ static bool handle_ready(struct engine *e)
 	answer_reads(e);
 	if (e->failed || e->removed)
 		return false;
+	snapshot__chunks(e, e->rd.chunks, e->rd.n_chunks);
+	for (size_t i = 0; i < e->rd.n_wanted; i++)
+		snapshot__wanted(e, &e->rd.wanted[i]);
 	if (!e->rd.must_sync) {
 		members__send(e, true);
 		raft_advance(e->raft);
-		members__no_snapshots(e);
 		store_log_release(e->log);
 		return true;
 	}
@@ -316,7 +318,6 @@ static void log_written(struct env_work *w)
 	members__send(e, true);
 	failpoint(REPLICA_SENT_LATE);
 	raft_advance(e->raft);
-	members__no_snapshots(e);
 	store_log_release(e->log);
 	replica__pump(e);
 }
@@ -502,12 +503,25 @@ static void answer_refused(struct engine *e)
 	}
 }
 
+/* Others may need what this one does not: half of the entries stay, if they are not too many, and whatever a copy that is
+ * on its way does not hold. */
+static uint64_t spared(const struct engine *e)
+{
+	struct store_log_info info;
+	if (replica__alone(e))
+		return UINT64_MAX;
+	store_log_info(e->log, &info);
+	if (info.bytes <= e->sizes.log_keep)
+		return 0;
+	return MIN(info.base + (info.last - info.base) / 2, snapshot__keeps(e));
+}
+
 static void drop_log(struct engine *e)
 {
-	if (e->writing || (!e->synced_applied && !BUG(BUG_LOG_DROPPED_EARLY)) ||
-	    !replica__alone(e)) /* others may still need it: there are no snapshots yet */
+	if (e->writing || (!e->synced_applied && !BUG(BUG_LOG_DROPPED_EARLY)))
 		return;
 	uint64_t upto = BUG(BUG_LOG_DROPPED_EARLY) ? e->state_applied : e->synced_applied;
+	upto = MIN(upto, spared(e));
 	uint64_t term, base = store_log_drop(e->log, upto, &term);
 	raft_compact(e->raft, base, term);
 }
@@ -527,6 +541,7 @@ void replica__pump(struct engine *e)
 	answer_refused(e);
 	if (e->failed)
 		fail_all(e);
+	snapshot__pump(e);
 	drop_log(e); /* here, where nothing is being written: a busy store always is, below */
 	for (;;) {
 		wishes__pursue(e);

@@ -52,6 +52,16 @@ void roster__load(struct engine *e, const struct store_state_member *row)
 	add_row(e, row);
 }
 
+void roster__restored(struct engine *e, const struct store_state_member *rows, size_t n)
+{
+	e->n_rows = 0;
+	for (size_t i = 0; i < n; i++)
+		add_row(e, &rows[i]);
+	roster__complete(e);
+	if (roster__is_out(e))
+		roster__leave(e);
+}
+
 static void changed(struct engine *e, struct store_state_member *row)
 {
 	writer__member_changed(e, row);

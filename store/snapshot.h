@@ -16,6 +16,9 @@
 
 #include "raft/raft.h"
 
+#define SNAPSHOT_PIECE   (512u << 10)
+#define SNAPSHOT_IDLE_US 30000000u
+
 struct engine;
 /* What a half received copy left: raft goes on from there. Called before raft_new. */
 void snapshot__open(struct engine *e, struct raft_partial *ret);
@@ -24,6 +27,10 @@ void snapshot__close(struct engine *e); /* nothing is under way any more */
 void snapshot__wanted(struct engine *e, const struct raft_chunk_wanted *w);
 /* Pieces of a ready: copied. Ends by itself in raft_restore or raft_restore_failed, and posts the pump. */
 void snapshot__chunks(struct engine *e, const struct raft_chunk *chunks, size_t n);
+/* A step of whatever is under way. No ready of raft is out, or it is being written. */
+void snapshot__pump(struct engine *e);
+/* The state's next batch is to be made durable at once. */
+bool snapshot__sync_due(const struct engine *e);
 /* One is being put in the state's place: nothing is to be applied, read from the state or written to it. */
 bool snapshot__installing(const struct engine *e);
 /* Files or lanes are in use: not to be closed yet. */

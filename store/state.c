@@ -79,7 +79,7 @@ static int take_membership(sqlite3_stmt *q, struct store_state_meta *m)
 	return raft_membership_decode(data, (size_t)sqlite3_column_bytes(q, 1), &m->membership, NULL, NULL);
 }
 
-static int read_meta(struct store_state *st, struct store_state_meta *m)
+int state__read_meta(sqlite3 *db, struct store_state_meta *m, uint64_t *ret_compact_done)
 {
 	struct {
 		const char *name;
@@ -94,10 +94,10 @@ static int read_meta(struct store_state *st, struct store_state_meta *m)
 		      {"applied_term", &m->applied_term},
 		      {"level", &m->level},
 		      {"forward_id", &m->forward_id},
-		      {"compact_done", &st->compact_done}};
+		      {"compact_done", ret_compact_done}};
 	sqlite3_stmt *q = NULL;
-	if (sqlite3_prepare_v2(st->db, "SELECT name, value FROM meta", -1, &q, NULL) != SQLITE_OK)
-		return state__error(st->db);
+	if (sqlite3_prepare_v2(db, "SELECT name, value FROM meta", -1, &q, NULL) != SQLITE_OK)
+		return state__error(db);
 	int rc = 0;
 	while (!rc && sqlite3_step(q) == SQLITE_ROW) {
 		const char *name = (const char *)sqlite3_column_text(q, 0);
@@ -107,7 +107,7 @@ static int read_meta(struct store_state *st, struct store_state_meta *m)
 		if (streq(name, "membership"))
 			rc = take_membership(q, m);
 	}
-	int end = sqlite3_finalize(q) == SQLITE_OK ? 0 : state__error(st->db);
+	int end = sqlite3_finalize(q) == SQLITE_OK ? 0 : state__error(db);
 	return rc ? rc : end;
 }
 
@@ -161,7 +161,7 @@ static int keep_old(struct store_state *st, uint64_t format)
 {
 	_cleanup_free_ char *to = xasprintf("%.*sstate-before-format-%d.db",
 					    (int)(strrchr(st->path, '/') - st->path + 1), st->path, STORE_STATE_FORMAT);
-	int rc = state__copy(st->disk, st->path, to);
+	int rc = state__copy_durably(st->disk, st->path, to);
 	if (!rc)
 		log_info(
 			"store",
@@ -214,7 +214,7 @@ int store_state_open(struct store_disk *disk, const char *path, struct store_sta
 	if (!rc)
 		rc = take_format(st, &why);
 	if (!rc)
-		rc = read_meta(st, &m);
+		rc = state__read_meta(st->db, &m, &st->compact_done);
 	if (!rc)
 		rc = prepare_all(st);
 	if (rc) {
@@ -567,6 +567,63 @@ void store_state_write(struct store_state_batch *b)
 	if (sqlite3_file_control(st->db, "main", SQLITE_FCNTL_FILE_POINTER, &f) == SQLITE_OK && f->pMethods)
 		f->pMethods->xFileSize(f, &size);
 	b->file_bytes = (uint64_t)size;
+}
+
+/* All frames of the write-ahead log are in the file itself, and durable there. */
+static int settle(sqlite3 *db)
+{
+	int left = 0, moved = 0;
+	if (sqlite3_wal_checkpoint_v2(db, NULL, SQLITE_CHECKPOINT_TRUNCATE, &left, &moved) != SQLITE_OK)
+		return state__error(db) ? state__error(db) : -EIO;
+	return 0;
+}
+
+int store_state_settle(struct store_state *st)
+{
+	return settle(st->db);
+}
+
+static int set_own(struct store_state *st, const struct store_state_own *own)
+{
+	const struct {
+		const char *name;
+		uint64_t value;
+	} fields[] = {{"cluster", own->cluster},
+		      {"member", own->member},
+		      {"term", own->term},
+		      {"vote", own->vote},
+		      {"forward_id", own->forward_id}};
+	int rc = run(st->db, "BEGIN IMMEDIATE");
+	for (size_t i = 0; !rc && i < ARRAY_LEN(fields); i++)
+		rc = put_meta(st, fields[i].name, fields[i].value);
+	if (!rc && own->alone) {
+		rc = run(st->db, "DELETE FROM member");
+		if (!rc)
+			rc = put_membership(
+				st, &(struct store_state_meta){
+					    .has_membership = true,
+					    .membership = {.n_members = 1, .members = {{own->member, RAFT_VOTER}}}});
+	}
+	return rc ? rc : run(st->db, "COMMIT");
+}
+
+int store_state_adopt(struct store_disk *disk, const char *path, const struct store_state_own *own, struct err *err)
+{
+	struct store_state *st = NULL;
+	struct store_state_meta meta;
+	_cleanup_free_ char *wal = xasprintf("%s-wal", path);
+	int rc = store_state_open(disk, path, &st, &meta, err);
+	if (rc)
+		return rc;
+	rc = set_own(st, own);
+	if (!rc)
+		rc = settle(st->db);
+	store_state_close(st);
+	if (!rc)
+		rc = disk->ops->unlink(disk, wal); /* the last one to close it leaves none */
+	if (!rc || rc == -ENOENT)
+		rc = state__sync_file(disk, path);
+	return rc ? err_set(err, rc, "cannot make %s this member's own: %s", path, strerror(-rc)) : 0;
 }
 
 const char *state__path(const struct store_state *st)

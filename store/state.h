@@ -78,6 +78,16 @@ struct store_state_batch {
 };
 void store_state_write(struct store_state_batch *b);
 
+/* Everything committed so far goes into the database's file and is durable there. -EBUSY: somebody reads. */
+int store_state_settle(struct store_state *st);
+/* A database of another member becomes this one's, or with `alone` one of a new cluster of one member. It is not in use;
+ * afterwards it is whole in its file, and durable. Blocking. */
+struct store_state_own {
+	uint64_t cluster, member, term, vote, forward_id;
+	bool alone;
+};
+int store_state_adopt(struct store_disk *disk, const char *path, const struct store_state_own *own, struct err *err);
+
 struct store_state_row {
 	char *key;
 	struct blob *value;

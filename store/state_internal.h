@@ -8,8 +8,14 @@
 
 int state__error(sqlite3 *db); /* the last error of db as a negative errno */
 int state__open_db(struct store_disk *disk, const char *path, int flags, int cache_kib, sqlite3 **ret);
-/* The database at `from` as of one commit, in a new file `to` (replaced), synced with its name. Blocking. */
-int state__copy(struct store_disk *disk, const char *from, const char *to);
+/* The database at `from` as of one commit, in a new file `to`, and what it says of itself; ret_keys: how many are live.
+ * The copy is not synced. Blocking. */
+int state__copy(struct store_disk *disk, const char *from, const char *to, struct store_state_meta *ret_meta,
+		uint64_t *ret_keys);
+/* The same, synced, and under its name only once it is whole. */
+int state__copy_durably(struct store_disk *disk, const char *from, const char *to);
+int state__sync_file(struct store_disk *disk, const char *path);
+int state__read_meta(sqlite3 *db, struct store_state_meta *ret, uint64_t *ret_compact_done);
 /* Columns key, id, create_rev, version, lease, value. */
 struct store_state_row state__row(sqlite3_stmt *q, bool with_value);
 const char *state__path(const struct store_state *st);

@@ -100,6 +100,10 @@ void store_state_read(struct store_state_query *q)
 		 " WHERE key>=? AND key<? AND id>=? AND id<=? ORDER BY id",
 		 "SELECT key, id, create_rev, version, lease, value FROM kv INDEXED BY kv_key"
 		 " WHERE key=? AND id<? ORDER BY id DESC LIMIT 1"}};
+	if (!q->reader) { /* the state could not be opened again, and the store has stopped */
+		q->result = -EIO;
+		return;
+	}
 	sqlite3 *db = q->reader->db;
 	sqlite3_stmt *list = NULL, *other = NULL;
 	int rc = failpoint_error(STATE_READ);

@@ -192,7 +192,7 @@ void store__maybe_closed(struct engine *e)
 {
 	bool stuck = env_timer_active(&e->retry); /* no room on the disk: what waits for it was told so */
 	if (!e->closing || (e->writing && !stuck) || e->state_writing || !list_empty(&e->history_reads) ||
-	    !list_empty(&e->answers))
+	    snapshot__busy(e) || !list_empty(&e->answers))
 		return;
 	bool calls = !list_empty(&e->waiting) || !list_empty(&e->lazy) || !list_empty(&e->inflight) ||
 		     !list_empty(&e->forwarded) || !list_empty(&e->reads);
@@ -266,6 +266,9 @@ int store_open(struct env *env, const struct store_config *config, struct store 
 	default_size(&e->sizes.state_bytes, ENGINE_STATE_BYTES);
 	default_size(&e->sizes.state_us, ENGINE_STATE_US);
 	default_size(&e->sizes.checkpoint, ENGINE_CHECKPOINT);
+	default_size(&e->sizes.log_keep, ENGINE_LOG_KEEP);
+	default_size(&e->sizes.snapshot_piece, SNAPSHOT_PIECE);
+	default_size(&e->sizes.snapshot_idle_us, SNAPSHOT_IDLE_US);
 	e->peer = config->peer;
 	e->on_fatal = config->on_fatal;
 	e->fatal_arg = config->fatal_arg;

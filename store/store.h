@@ -157,6 +157,9 @@ struct store_sizes {                    /* 0: the usual */
 	uint64_t log_segment;           /* bytes of a log segment */
 	uint64_t state_bytes, state_us; /* the state follows after this much, or this long */
 	uint64_t checkpoint;            /* bytes written to the state before it is synced */
+	uint64_t log_keep;              /* bytes of log that members which lag a little can count on */
+	uint64_t snapshot_piece;        /* bytes of a copy of the state that are sent at a time */
+	uint64_t snapshot_idle_us;      /* a copy that nobody asks for any more goes after this */
 };
 struct store_peer;  /* store/peer.h: the way to the other members */
 struct raft_member; /* raft/raft.h */

@@ -179,6 +179,17 @@ void watch__recovered(struct engine *e)
 			w->next_rev = e->mvcc.rev + 1;
 }
 
+void watch__restored(struct engine *e)
+{
+	struct raft_status rs;
+	raft_get_status(e->raft, &rs);
+	e->watches_lag = true;
+	if (e->recovered || e->applied_term != rs.term)
+		return;
+	e->recovered = true;
+	watch__recovered(e);
+}
+
 static void read_state(struct engine *e, struct store_watch *w)
 {
 	struct history_read *h = NEW(struct history_read);

@@ -50,8 +50,8 @@ static void fill_batch(struct engine *e)
 	e->state_pending_bytes = 0;
 	struct store_log_info info;
 	store_log_info(e->log, &info);
-	b->checkpoint = e->closing || e->removed || e->since_checkpoint >= e->sizes.checkpoint ||
-			info.bytes >= 3 * e->sizes.log_segment;
+	b->checkpoint = e->closing || e->removed || snapshot__sync_due(e) ||
+			e->since_checkpoint >= e->sizes.checkpoint || info.bytes >= 3 * e->sizes.log_segment;
 }
 
 static void submit(struct engine *e)
@@ -120,6 +120,10 @@ static void due(struct env_timer *t)
 	struct engine *e = CONTAINER_OF(t, struct engine, state_timer);
 	if (e->failed)
 		return;
+	if (snapshot__installing(e)) { /* what comes of the batch is not known yet */
+		env_timer_start(e->env, t, ENGINE_RETRY_US);
+		return;
+	}
 	if (e->batch.result == -ENOSPC && !e->state_writing) {
 		submit(e); /* the same batch again: nothing of it was kept */
 		return;
@@ -133,7 +137,7 @@ void writer__flush(struct engine *e)
 	e->state_work.done = done;
 	e->state_timer.fn = due;
 	e->state_due = true;
-	if (e->state_writing || e->failed || e->batch.result == -ENOSPC)
+	if (e->state_writing || e->failed || e->batch.result == -ENOSPC || snapshot__installing(e))
 		return;
 	e->state_due = false;
 	env_timer_stop(e->env, &e->state_timer);

@@ -96,10 +96,14 @@ static void configure(struct sim_server *s)
 	s->config.history_us = rand_chance(&sim.rand, 500000) ? 0 : 1000000 * rand_between(&sim.rand, 1, 4);
 	s->config.history_bytes = rand_chance(&sim.rand, 500000) ? 0 : 1000ull << rand_below(&sim.rand, 6);
 	s->config.read_back = true;
-	s->config.sizes = (struct store_sizes){.log_segment = 16384ull << rand_below(&sim.rand, 4),
-					       .state_bytes = 500ull << rand_below(&sim.rand, 8),
-					       .state_us = 50000ull << rand_below(&sim.rand, 6),
-					       .checkpoint = 8192ull << rand_below(&sim.rand, 6)};
+	s->config.sizes = (struct store_sizes){
+		.log_segment = 16384ull << rand_below(&sim.rand, 4),
+		.state_bytes = 500ull << rand_below(&sim.rand, 8),
+		.state_us = 50000ull << rand_below(&sim.rand, 6),
+		.checkpoint = 8192ull << rand_below(&sim.rand, 6),
+		.log_keep = rand_chance(&sim.rand, 500000) ? 1 : 32768ull << rand_below(&sim.rand, 4),
+		.snapshot_piece = 512ull << rand_below(&sim.rand, 8),
+		.snapshot_idle_us = 100000ull << rand_below(&sim.rand, 6)};
 }
 
 static void set_faults(struct sim_server *s, const struct plan *p)
