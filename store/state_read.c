@@ -74,7 +74,8 @@ static int read_events(struct store_state_query *q, sqlite3_stmt *list, sqlite3_
 		sqlite3_bind_int64(prev, 2, sqlite3_column_int64(list, 1));
 		if (sqlite3_step(prev) == SQLITE_ROW)
 			add_row(q, state__row(prev, true))->prev = true;
-		sqlite3_reset(prev);
+		if (sqlite3_reset(prev) != SQLITE_OK) /* it is not known what was there before, if anything was */
+			return state__error(q->reader->db);
 	}
 	q->next = q->to + 1;
 	return 0;
