@@ -7,8 +7,6 @@
 #include "store/snapshot.h"
 #include "store/state_internal.h"
 
-#define SNAPSHOT_SAVED_MAX 4u /* copies for operators at a time */
-
 /* ---- copies (snapshot_copy.c) ----
  *
  *   WAITS (for the state to hold what is needed) -> MADE (in the pool) -> READY, or FAILED
@@ -69,7 +67,6 @@ struct snapshots {
 	uint64_t sent_us;    /* when it was last of use */
 	uint64_t sent_floor; /* what it holds at least */
 	struct env_timer idle;
-	unsigned saved; /* copies that an operator has */
 	struct incoming *in;
 	struct mvcc old; /* memory of before, let go of bit by bit */
 };
