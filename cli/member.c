@@ -262,6 +262,16 @@ static int start_peers(struct member *m, struct err *err)
 	return r;
 }
 
+/* Right after it joined, what it knows of the others may stand in its log alone, and not be known to be committed. */
+static void hint_peers(struct member *m)
+{
+	struct others others = {0};
+	(void)others_read(dir_of(m), &others, NULL);
+	for (size_t i = 0; i < others.n; i++)
+		peer_tls_hint(m->peers, others.members[i].id, others.members[i].peer);
+	others_done(&others);
+}
+
 /* ---- catching up ---- */
 
 static void say_progress(const struct asked *a, uint64_t *said_ms)
@@ -426,8 +436,10 @@ int member_open(struct member *m, struct err *err)
 	if (a.known && !a.member && !m->settings.joining)
 		return removed(m, err);
 	r = settings_write(dir_of(m), &m->settings, err);
-	if (r == 0)
+	if (r == 0) {
+		hint_peers(m);
 		r = open_peers(m, err);
+	}
 	if (r == 0 && m->settings.joining)
 		r = catch_up(m, err);
 	if (r < 0)

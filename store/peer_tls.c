@@ -211,7 +211,20 @@ static void op_members(struct store_peer *peer, const struct store_member *membe
 		env_timer_stop(p->env, &r->forget);
 		memcpy(r->name, m->name, sizeof(r->name));
 		set_address(r, m->peer);
+		if (!r->out && !env_timer_active(&r->retry))
+			peer__dial_soon(r, true); /* it may have said itself where it is */
 	}
+}
+
+void peer_tls_hint(struct peer_tls *p, uint64_t member, const char *address)
+{
+	MAGIC_CHECK(p, PEER_TLS_MAGIC);
+	struct peer *r = member && member != p->member && *address ? peer__get(p, member) : NULL;
+	if (!r || r->heard.version)
+		return;
+	r->heard.id = member;
+	snprintf(r->heard.text, sizeof(r->heard.text), "%s", address);
+	peer__dial_soon(r, true);
 }
 
 /* ---- connections come and go ---- */
@@ -343,7 +356,7 @@ void peer__ended(struct peer *r, struct peer_conn *c, const char *why)
 		r->told = told;
 		peer__lost(r);
 	}
-	if (c->dialed)
+	if (c->dialed || !r->out)
 		peer__dial_soon(r, false);
 	peer__maybe_forget(r);
 }

@@ -54,6 +54,9 @@ struct store_peer *peer_tls_peer(struct peer_tls *p);
 /* Listens and begins to dial. -EINVAL: bad PEM, a certificate that is not this member's, or a bad address;
  * -EADDRINUSE and the like. After a failure it may be tried again, in another turn of the loop. */
 int peer_tls_start(struct peer_tls *p, const struct peer_tls_config *config, struct err *err);
+/* Where a member was found in an earlier life: dialed while nothing better is known (the entry that says it may be in a
+ * log that nobody has told yet what of it is committed). */
+void peer_tls_hint(struct peer_tls *p, uint64_t member, const char *address);
 uint16_t peer_tls_port(const struct peer_tls *p); /* 0: does not listen */
 /* Renewal: for connections made from now on; those there are stay. The same checks as at the start. */
 int peer_tls_set_cert(struct peer_tls *p, const char *cert_pem, const char *key_pem, const char *ca_pem,

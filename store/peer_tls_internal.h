@@ -11,7 +11,7 @@
 enum {
 	PEER_PENDING_MAX = 64,             /* accepted connections that have not said yet who they are */
 	PEER_PENDING_PER_ADDRESS = 16,     /* of these, from one address */
-	PEER_STRANGERS_MAX = 16,           /* members by certificate that ops->members has not named */
+	PEER_STRANGERS_MAX = 32,           /* members by certificate that ops->members has not named */
 	PEER_URGENT_MAX = 1024 * 1024,     /* bytes of small messages that wait on a connection */
 	PEER_CONNECT_US = 2 * 1000 * 1000, /* for a TCP connection to come about */
 	PEER_HELLO_US = 5 * 1000 * 1000,   /* ... and for the rest until the hello */

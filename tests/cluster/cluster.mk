@@ -6,4 +6,4 @@ unit-build: $(CLUSTER_BIN)
 .PHONY: kill-cycles
 ## make kill-cycles N=1000   three servers, one of them killed N times while clients write: no acknowledged write is lost
 kill-cycles: all $(CLUSTER_BIN)
-	@B=$(B) tests/cluster/servers_test.sh --cycles $(or $(N),1000)
+	@B=$(B) tests/cluster/kill_cycles_test.sh $(or $(N),1000)

@@ -1,9 +1,9 @@
 /* Keeps writing to and reading from API servers over HTTPS, notes when each call began and how it was answered, and in
  * the end judges whether the whole history is what one register a key could have given (tests/sim/linear.h).
  *
- *   history KUBECONFIG WORK CLIENTS HOST:PORT...
+ *   history KUBECONFIG WORK CLIENTS PAUSE_MS HOST:PORT...
  *
- * CLIENTS clients for each server, each with one connection and one call at a time: create, replace, replace what was
+ * CLIENTS clients for each server, each with one connection and one call at a time, PAUSE_MS between two: create, replace, replace what was
  * read, and read ConfigMaps in the namespace default. A write that was answered "no" (409, 404, 429, 503) must not have
  * happened, one that was not answered may have. WORK/acks gets a line for each acknowledged write, at once: the server's
  * number, when the call began and when it was answered (wall clock, ms).
@@ -66,6 +66,7 @@ struct history {
 	size_t n_keys, cap_keys;
 	uint64_t clock; /* moments of the history: each only once */
 	uint64_t last_value;
+	uint64_t pause_us;
 	uint64_t acked, reads, refused, unknown;
 	int acks;
 	bool held, ending;
@@ -221,8 +222,8 @@ static void on_done(void *arg, const struct err *err)
 		take_write(c);
 	}
 	buf_clear(&c->answer);
-	if (bad)
-		env_timer_start(h->env, &c->pause, PAUSE_US);
+	if (bad || (h->pause_us && !h->ending))
+		env_timer_start(h->env, &c->pause, bad ? PAUSE_US : h->pause_us);
 	else
 		next(c);
 }
@@ -415,8 +416,8 @@ int main(int argc, char **argv)
 	struct tls_context *tls;
 	struct err err = ERR_INIT;
 	char path[4096];
-	if (argc < 5 || atoi(argv[3]) < 1)
-		die("usage", "history KUBECONFIG WORK CLIENTS HOST:PORT...");
+	if (argc < 6 || atoi(argv[3]) < 1 || atoi(argv[4]) < 0)
+		die("usage", "history KUBECONFIG WORK CLIENTS PAUSE_MS HOST:PORT...");
 	uv_loop_init(&h.loop);
 	h.env = env_uv_new(&h.loop);
 	if (kubeconfig_load(argv[1], NULL, &config, &err) ||
@@ -427,11 +428,12 @@ int main(int argc, char **argv)
 	if (h.acks < 0)
 		die(path, strerror(errno));
 	snprintf(h.run, sizeof(h.run), "%llx", (unsigned long long)wall_ms());
-	h.n_servers = (unsigned)argc - 4;
+	h.pause_us = (uint64_t)atoi(argv[4]) * 1000;
+	h.n_servers = (unsigned)argc - 5;
 	h.n_clients = h.n_servers * (unsigned)atoi(argv[3]);
 	h.clients = NEW_N(struct caller, h.n_clients);
 	for (unsigned i = 0; i < h.n_clients; i++)
-		open_client(&h.clients[i], &h, i % h.n_servers + 1, argv[4 + i % h.n_servers], tls);
+		open_client(&h.clients[i], &h, i % h.n_servers + 1, argv[5 + i % h.n_servers], tls);
 	watch_signal(&h, &h.term, SIGTERM, on_term);
 	watch_signal(&h, &h.hold, SIGUSR1, on_hold);
 	watch_signal(&h, &h.free_again, SIGUSR2, on_hold);

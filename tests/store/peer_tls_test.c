@@ -484,6 +484,40 @@ static void found_through_a_third(_unused_ void **state)
 	world_free(w);
 }
 
+/* Named without an address: it is where it was found in an earlier life, or where it says itself that it is. */
+static void found_by_a_hint(_unused_ void **state)
+{
+	struct world *w = world_new();
+	struct node a, b;
+	struct pki_pair pair = member_cert(w, &w->ca, 2);
+	char where[32];
+	node_open(&a, w, 1);
+	node_init(&b, w, 2);
+	node_start_at(&b, &pair, CLUSTER, free_port());
+	struct node nowhere = {.id = 2}, *all[] = {&a, &nowhere};
+	snprintf(where, sizeof(where), "127.0.0.1:%u", b.port);
+	peer_tls_hint(a.p, 2, where);
+	run_for(w, 50);
+	assert_false(peer_tls_connected(a.p, 2)); /* nobody says that it is a member */
+	introduce(&a, all, 2);
+	WAIT(w, linked(&a, &b));
+	node_close(&a);
+	/* What it says to one who does not count it among the members yet is of use once it is one. */
+	node_open(&a, w, 1);
+	struct node *both[] = {&a, &b};
+	introduce(&b, both, 2);
+	WAIT(w, linked(&a, &b));
+	run_for(w, 50);
+	introduce(&a, all, 2);
+	introduce(&b, &both[1], 1); /* the connection that b made will end; a has made one of its own */
+	run_for(w, 3500);
+	assert_true(linked(&a, &b));
+	pki_pair_done(&pair);
+	node_close(&a);
+	node_close(&b);
+	world_free(w);
+}
+
 /* One whose clock went back would not be believed where it is now: it hears what was believed, and surpasses it. */
 static void clock_went_back(_unused_ void **state)
 {
@@ -903,6 +937,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(joining_member),
 	cmocka_unit_test(back_again),
 	cmocka_unit_test(found_through_a_third),
+	cmocka_unit_test(found_by_a_hint),
 	cmocka_unit_test(clock_went_back),
 	cmocka_unit_test(by_name),
 	cmocka_unit_test(removed),
