@@ -89,9 +89,11 @@ static int begin_value(struct etcd_json *j, char c)
 {
 	if (c == '{' || c == '[')
 		return push(j, c == '[');
+	if (!j->depth)
+		return -EPROTO; /* messages are objects */
 	if (c == '"')
 		return begin_text(j, IN_STRING, false);
-	if (!j->depth || !strchr("-0123456789tfn", c) || !c)
+	if (!strchr("-0123456789tfn", c) || !c)
 		return -EPROTO;
 	begin_text(j, IN_BARE, false);
 	buf_addc(&j->text, c);

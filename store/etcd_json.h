@@ -57,8 +57,10 @@ struct etcd_msg {
 	size_t n_items, cap_items, bytes;
 	bool whole, bad; /* a message has ended; something in it could not be read */
 
-	unsigned n, event_at; /* while parsing */
+	unsigned n; /* while parsing, to the end */
+	size_t event_at;
 	int in_kv, in_header;
+	bool deleting;
 };
 void etcd_msg_init(struct etcd_msg *m, const char *prefix); /* prefix is borrowed; m must not move after it */
 void etcd_msg_clear(struct etcd_msg *m);                    /* for the next message */

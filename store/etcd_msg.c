@@ -123,7 +123,7 @@ static void scalar(void *arg, const char *name, const char *text, size_t len)
 		if (streq(name, flags[i].name))
 			*flags[i].to = streq(text, "true");
 	if (streq(name, "type"))
-		m->items[m->n_items].deleted = streq(text, "DELETE");
+		m->deleting = streq(text, "DELETE");
 	else if (streq(name, "code") || streq(name, "grpc_code"))
 		m->error_code = (unsigned)number(m, text);
 	else if (streq(name, "message") || streq(name, "error") || streq(name, "cancel_reason"))
@@ -140,17 +140,15 @@ static void begin(void *arg, const char *name, bool array)
 	if (array)
 		return;
 	m->bad |= m->in_kv != 0;
-	/* The one beyond the last holds an event's type until its key comes. */
-	GROW(m->items, m->cap_items, m->n_items + 2);
 	if (streq(name, "header")) {
 		m->in_header++;
 	} else if (streq(name, "events")) {
-		m->event_at = (unsigned)m->n_items;
-		m->items[m->n_items].deleted = false;
+		m->event_at = m->n_items;
+		m->deleting = false;
 	} else if (streq(name, "kv") || streq(name, "kvs") || streq(name, "prev_kv") || streq(name, "prev_kvs")) {
-		bool deleted = m->items[m->n_items].deleted && streq(name, "kv");
-		m->items[m->n_items++] = (struct etcd_item){
-			.role = str_starts(name, "prev") ? ETCD_PREV : ETCD_KV, .n = m->n, .deleted = deleted};
+		GROW(m->items, m->cap_items, m->n_items + 1);
+		m->items[m->n_items++] =
+			(struct etcd_item){.role = str_starts(name, "prev") ? ETCD_PREV : ETCD_KV, .n = m->n};
 		m->in_kv = 1;
 	}
 }
@@ -164,10 +162,16 @@ static void kv_ended(struct etcd_msg *m)
 		forget(it);
 		m->n_items--;
 	}
-	m->items[m->n_items].deleted = false;
 	m->bytes += 128;
 	if (m->bytes > MSG_BYTES_MAX)
 		m->bad = true;
+}
+
+static void event_ended(struct etcd_msg *m)
+{
+	for (size_t i = m->event_at; i < m->n_items; i++)
+		m->items[i].deleted = m->deleting && m->items[i].role == ETCD_KV;
+	m->n++;
 }
 
 static void end(void *arg, const char *name, bool array)
@@ -179,8 +183,10 @@ static void end(void *arg, const char *name, bool array)
 		kv_ended(m);
 	else if (streq(name, "header"))
 		m->in_header--;
-	else if (streq(name, "responses") || streq(name, "events"))
+	else if (streq(name, "responses"))
 		m->n++;
+	else if (streq(name, "events"))
+		event_ended(m);
 	m->whole = m->json.depth == 0;
 }
 
