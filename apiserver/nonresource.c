@@ -2,6 +2,7 @@
 
 #include "apiserver/discovery.h"
 #include "apiserver/mini_api.h"
+#include "apiserver/stats.h"
 #include "apiserver/version_info.h"
 #include "lib/core/metrics.h"
 #include "lib/core/sha256.h"
@@ -75,6 +76,24 @@ static int answer_version(struct request *r)
 }
 static const struct handler handler_version = {.change = answer_version};
 
+static void on_metrics_status(void *arg, const struct err *err, const struct store_status *st)
+{
+	struct request *r = arg;
+	if (!request_arrived(r))
+		return;
+	if (!store_failed(err))
+		store_stats(r->server, st);
+	request_resume(r, REQUEST_CHANGE);
+}
+
+static int metrics_look(struct request *r)
+{
+	struct store *s = r->server->store;
+	request_submitted(r);
+	s->engine->status(s, on_metrics_status, r);
+	return REQUEST_WAIT;
+}
+
 static int answer_metrics(struct request *r)
 {
 	struct buf b = BUF_INIT;
@@ -82,7 +101,7 @@ static int answer_metrics(struct request *r)
 	result_bytes(r, &b, "text/plain; version=0.0.4; charset=utf-8", 200);
 	return REQUEST_SKIP_TO_ANSWER;
 }
-static const struct handler handler_metrics = {.change = answer_metrics};
+static const struct handler handler_metrics = {.look = metrics_look, .change = answer_metrics};
 
 static int not_found(struct request *r)
 {
