@@ -102,8 +102,12 @@ static int token_look(struct request *r)
 {
 	struct token_work *t = r->extra;
 	const json_t *ref = bound_ref(r);
-	if (!ref && node_of_user(r->user))
-		return fail_forbidden(r, "node requested token not bound to a pod");
+	if (node_of_user(r->user) && !t->pod_looked) {
+		if (!ref || !streq(json_get_str(ref, "kind", ""), "Pod") || !*json_get_str(ref, "name", ""))
+			return fail_forbidden(r, "node requested token not bound to a pod");
+		if (!*json_get_str(ref, "uid", ""))
+			return fail_forbidden(r, "node requested token with a pod binding without a uid");
+	}
 	if (!ref || t->pod_looked)
 		return look_named(r);
 	const char *kind = json_get_str(ref, "kind", ""), *name = json_get_str(ref, "name", "");

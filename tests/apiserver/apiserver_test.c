@@ -856,11 +856,15 @@ static void nodes_keep_to_themselves(void **state)
 	assert_string_equal(api_str(a, "message"),
 			    "nodes \"n2\" is forbidden: node \"n1\" is not allowed to modify node \"n2\"");
 	create_default_account(f);
-	api_post(
+	a = api_post(
 		f, PODS,
 		"{\"metadata\":{\"name\":\"t\"},\"spec\":{\"nodeName\":\"n2\",\"containers\":[{\"name\":\"c\",\"image\":\"i\"}]}}");
+	assert_int_equal(a->status, 201);
+	_cleanup_free_ char *bound = xasprintf(
+		"{\"spec\":{\"boundObjectRef\":{\"kind\":\"Pod\",\"apiVersion\":\"v1\",\"name\":\"t\",\"uid\":\"%s\"}}}",
+		api_str(a, "metadata.uid"));
 #define TOKEN "/api/v1/namespaces/default/serviceaccounts/default/token"
-	static const char bound[] =
+	static const char no_uid[] =
 		"{\"spec\":{\"boundObjectRef\":{\"kind\":\"Pod\",\"apiVersion\":\"v1\",\"name\":\"t\"}}}";
 	assert_int_equal(api_call(f, n1, "POST", TOKEN, NULL, "{\"spec\":{}}")->status, 403);
 	assert_int_equal(api_call(f, n1, "POST", TOKEN, NULL, bound)->status, 403);
@@ -869,6 +873,10 @@ static void nodes_keep_to_themselves(void **state)
 				 ->status,
 			 403);
 	struct http_client *n2 = api_client(f, "system:node:n2", "system:nodes");
+	a = api_call(f, n2, "POST", TOKEN, NULL, no_uid);
+	assert_string_equal(
+		api_str(a, "message"),
+		"serviceaccounts \"default\" is forbidden: node requested token with a pod binding without a uid");
 	a = api_call(f, n2, "POST", TOKEN, NULL, bound);
 	assert_int_equal(a->status, 201);
 	_cleanup_free_ char *bearer = xasprintf("Authorization: Bearer %s", api_str(a, "status.token"));
