@@ -252,7 +252,8 @@ static int choose_name(struct request *r, struct join *j, const struct store_mem
 				"a server named \"%s\" is in the cluster already: choose another with --name, or "
 				"remove that one first (minictl cluster member remove %s)",
 				j->member.name, j->member.name);
-		snprintf(name, sizeof(name), "%.*s-%d", (int)STORE_MEMBER_NAME_MAX - 4, j->member.name, i);
+		snprintf(name, sizeof(name), "%.*s-%u", (int)STORE_MEMBER_NAME_MAX - 4, j->member.name,
+			 (unsigned)i % 100u);
 	}
 	snprintf(j->member.name, sizeof(j->member.name), "%s", name);
 	return 0;

@@ -7,6 +7,7 @@
 #include "cli/call.h"
 #include "cli/certs.h"
 #include "cli/external.h"
+#include "cli/renew.h"
 #include "lib/core/file.h"
 #include "lib/core/log.h"
 #include "store/peer_tls.h"
@@ -20,6 +21,7 @@ struct member {
 	struct settings settings;
 	struct store *store;
 	struct peer_tls *peers;
+	struct renewal *renewal; /* of the certificate towards them */
 	char host[256], peer_host[256];
 	char *api, *peer; /* addresses for others */
 	uint64_t seen;    /* hash of the members as last written */
@@ -235,6 +237,15 @@ static int removed(const struct member *m, struct err *err)
 
 /* ---- peers ---- */
 
+static void on_renewed(void *arg, const struct pki_pair *now)
+{
+	struct member *m = arg;
+	_cleanup_err_ struct err err = ERR_INIT;
+	const struct pki_pair *own = &now[RENEWED_MEMBER];
+	if (peer_tls_set_cert(m->peers, own->cert_pem, own->key_pem, now[RENEWED_MEMBER_CA].cert_pem, &err) < 0)
+		log_error("minid", "the new certificate towards the other servers is not in use: %s", err.message);
+}
+
 static int start_peers(struct member *m, struct err *err)
 {
 	struct pki_pair ca = {0}, own = {0};
@@ -257,6 +268,10 @@ static int start_peers(struct member *m, struct err *err)
 			"%s, where the other servers are to find this one, is taken by another program: choose another with "
 			"--peer-listen",
 			listen);
+	if (r == 0 && !m->renewal) {
+		const struct pki_pair pairs[] = {own, ca};
+		m->renewal = renew_member(m->config.join.env, dir_of(m), name, pairs, on_renewed, m);
+	}
 	pki_pair_done(&ca);
 	pki_pair_done(&own);
 	return r;
@@ -472,6 +487,7 @@ void member_close(struct member *m, void (*done)(void *arg), void *arg)
 	m->closed = done;
 	m->closed_arg = arg;
 	env_timer_stop(m->config.join.env, &m->follow);
+	renewal_free(STEAL(m->renewal));
 	if (m->store)
 		m->store->engine->close(m->store, on_store_closed, m);
 	else

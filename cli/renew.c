@@ -4,7 +4,7 @@
 
 /* What a look needs, owned by the renewal: the pool may still use it when the process has let go. */
 struct renew_ctx {
-	char *dir, *node_name;
+	char *dir, *node_name; /* or the member's name */
 	char **names;
 };
 
@@ -58,6 +58,12 @@ static int load_node(void *ctx, struct pki_pair *ret, struct err *err)
 	return r;
 }
 
+static int load_member(void *ctx, struct pki_pair *ret, struct err *err)
+{
+	struct renew_ctx *x = ctx;
+	return certs_member(x->dir, x->node_name, &ret[RENEWED_MEMBER_CA], &ret[RENEWED_MEMBER], err);
+}
+
 static void failed(void *arg, const struct err *err)
 {
 	(void)arg;
@@ -80,4 +86,13 @@ struct renewal *renew_node(struct env *env, const char *dir, const char *node_na
 	static struct renewal_ops ops = {.load = load_node, .failed = failed, .free_ctx = free_ctx};
 	ops.renewed = renewed;
 	return renewal_new(env, &ops, make_ctx(dir, node_name, names), current, 3, arg);
+}
+
+struct renewal *renew_member(struct env *env, const char *dir, const char *name, const struct pki_pair *current,
+			     void (*renewed)(void *arg, const struct pki_pair *now), void *arg)
+{
+	static struct renewal_ops ops = {.load = load_member, .failed = failed, .free_ctx = free_ctx};
+	static const char *const no_names[] = {NULL};
+	ops.renewed = renewed;
+	return renewal_new(env, &ops, make_ctx(dir, name, no_names), current, 2, arg);
 }

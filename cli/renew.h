@@ -16,6 +16,11 @@ struct renewal *renew_node(struct env *env, const char *dir, const char *node_na
 			   void *arg);
 enum { RENEWED_NODE_SERVING, RENEWED_NODE_CLIENT, RENEWED_NODE_PROXY };
 
+/* A member's towards the other servers: {its own, the CA's (no key)}. name: its common name. */
+struct renewal *renew_member(struct env *env, const char *dir, const char *name, const struct pki_pair *current,
+			     void (*renewed)(void *arg, const struct pki_pair *now), void *arg);
+enum { RENEWED_MEMBER, RENEWED_MEMBER_CA };
+
 /* With renewal_free(); after it nobody is told any more. */
 
 #endif

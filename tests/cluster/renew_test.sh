@@ -21,10 +21,12 @@ check "a server" see 10 'is ready' tail -n +1 -F "$WORK/server.out"
 "$MINID" agent --dir "$DIR" --node-ip 192.0.2.10 --node-name n1 >"$WORK/agent.out" 2>&1 &
 agent=$!
 check "an agent" see 10 'is ready' tail -n +1 -F "$WORK/agent.out"
-check "its node is ready" k wait --for=condition=Ready node/n1 --timeout=10s
-api=$(served 127.0.0.1:6443) node=$(served 192.0.2.10:10250) admin=$(kubeconfig_cert) begin=$SECONDS
+check "its node is there" eventually 10 k get node n1
+check "and ready" k wait --for=condition=Ready node/n1 --timeout=10s
+api=$(served 127.0.0.1:6443) peer=$(served 192.0.2.10:6444) node=$(served 192.0.2.10:10250) admin=$(kubeconfig_cert) begin=$SECONDS
 check "the API server shows another certificate after a while" eventually $LIFE serves_another 127.0.0.1:6443 "$api"
 check "so does the node" eventually $LIFE serves_another 192.0.2.10:10250 "$node"
+check "and the server towards other servers" eventually $LIFE serves_another 192.0.2.10:6444 "$peer"
 check "the kubeconfig has another" eventually $LIFE other_kubeconfig "$admin"
 while [ $((SECONDS - begin)) -le $LIFE ]; do busybox usleep 200000; done
 expect "when the first ones are over, kubectl works" 'n1' k get nodes
