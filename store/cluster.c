@@ -7,7 +7,6 @@
 #include "store/engine.h"
 
 #define ANNOUNCE_US 200000u
-#define SOON_US     10000u /* alone, and only just started */
 #define RETRY_US    1000000u
 
 /* ---- another engine ---- */
@@ -179,8 +178,7 @@ static void announce(struct env_timer *t)
 	struct store_member m = row ? row->m : (struct store_member){0};
 	if (e->recovered && row && !e->announcing && !differs(e, &m))
 		return; /* they know */
-	bool alone = e->membership.n_members == 1 && !e->recovered;
-	env_timer_start(e->env, t, alone ? SOON_US : ANNOUNCE_US);
+	env_timer_start(e->env, t, ANNOUNCE_US);
 	if (!e->recovered || !row || e->announcing)
 		return;
 	m.wish = STORE_ROLE_NONE; /* as it is */
