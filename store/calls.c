@@ -88,14 +88,17 @@ int call__admit(struct engine *e, size_t bytes, struct err *err)
 	return 0;
 }
 
-/* A witness has no data to answer from. */
+int call__witness_err(struct err *err)
+{
+	return err_status(err, ERR_SERVICE_UNAVAILABLE,
+			  "this member is a witness: it votes, but keeps no data. Ask another one");
+}
+
 static int check_role(const struct engine *e, const struct call *c, struct err *err)
 {
 	if (!e->witness || c->own || c->kind == CALL_MEMBERS)
 		return 0;
-	err_status(err, ERR_SERVICE_UNAVAILABLE,
-		   "this member is a witness: it votes, but keeps no data. Ask another one");
-	return err->code;
+	return call__witness_err(err);
 }
 
 void call__submit_read(struct engine *e, struct call *c)

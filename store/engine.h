@@ -122,6 +122,11 @@ struct engine {
 	bool removed;                    /* it was in, and is not any more: it ends */
 	struct store_state_member *rows; /* by id; removed ones too */
 	size_t n_rows, cap_rows;
+	struct early_cmd {
+		struct buf bytes;
+		uint64_t term;
+	} * early; /* commands about members that came before anything said who belongs */
+	size_t n_early, cap_early;
 	struct raft_membership told; /* to the transport */
 	bool members_due;            /* it is to be told again */
 	bool wishes_due;             /* the configuration may not be what is wished */
@@ -129,7 +134,8 @@ struct engine {
 		uint64_t id, at_us;
 	} heard[2 * RAFT_MEMBERS_MAX]; /* when each member was heard of last */
 	size_t n_heard;
-	bool move_due; /* the leadership is to go, to move_to or (0) to the furthest */
+	uint64_t led_us; /* a leader was known then, or the others were asked whether this one still belongs */
+	bool move_due;   /* the leadership is to go, to move_to or (0) to the furthest */
 	uint64_t move_to, hand_over_us;
 	unsigned hand_overs;
 	unsigned alone_ticks;                    /* since it is alone */
@@ -208,6 +214,7 @@ void call__answer_number(struct call *c, uint64_t value);
 void call__free(struct call *c);
 void call__submit(struct engine *e, struct call *c);      /* to be proposed */
 void call__submit_read(struct engine *e, struct call *c); /* to be served here */
+int call__witness_err(struct err *err);
 int call__admit(struct engine *e, size_t bytes, struct err *err);
 
 /* opening.c */
@@ -240,6 +247,7 @@ enum store_role roster__role(const struct raft_membership *m, uint64_t id);
 struct store_state_member *roster__find(const struct engine *e, uint64_t id);
 void roster__load(struct engine *e, const struct store_state_member *row);
 void roster__restored(struct engine *e, const struct store_state_member *rows, size_t n); /* these instead of all */
+void roster__forget_early(struct engine *e);
 void roster__complete(struct engine *e); /* a row for each of the membership */
 void roster__apply(struct engine *e, const struct store_cmd *cmd, uint64_t term, struct call *call);
 void roster__conf(struct engine *e, const struct raft_membership *m); /* that is the membership now */

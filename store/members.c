@@ -11,6 +11,7 @@
 
 #define FORWARDED_MAX_US 5000000u
 #define READ_AGAIN_US    300000u
+#define ASK_US           1000000u
 
 void members__send(struct engine *e, bool after_sync)
 {
@@ -23,28 +24,58 @@ void members__send(struct engine *e, bool after_sync)
 	}
 }
 
-/* One that was removed while it was away asks for votes, or for the leader: it is told, and not heard. */
-static bool answer_removed(struct engine *e, uint64_t from, enum raft_msg_type type)
+/* One that was removed while it was away is told, and not heard. */
+static bool answer_removed(struct engine *e, uint64_t from)
 {
 	const struct store_state_member *row = roster__find(e, from);
-	bool asks = type == RAFT_MSG_VOTE || type == RAFT_MSG_PRE_VOTE || type == RAFT_MSG_PROPOSE ||
-		    type == RAFT_MSG_READ_INDEX;
 	struct raft_membership now;
-	if (!row || !row->removed || !asks)
+	if (!row || !row->removed)
 		return false;
 	raft_get_membership(e->raft, &now);
 	if (roster__in(&now, from))
 		return false;
 	_cleanup_buf_ struct buf b = BUF_INIT;
-	store_peer_encode_removed(from, &b);
+	store_peer_encode_notice(STORE_PEER_REMOVED, &b);
 	e->peer->ops->send(e->peer, from, b.data, b.len);
 	return true;
 }
 
-static void told_removed(struct engine *e, uint64_t from)
+/* By the newest configuration: one that has just joined may have it in its log and not be told that it is committed. */
+static void take_notice(struct engine *e, uint64_t from, enum store_peer_notice what)
 {
-	if (roster__in(&e->membership, from) && !e->removed)
+	struct raft_membership now;
+	raft_get_membership(e->raft, &now);
+	if (what == STORE_PEER_ASKS)
+		answer_removed(e, from);
+	else if (roster__in(&now, from) && !e->removed)
 		roster__leave(e);
+}
+
+/* Nobody leads, as far as this member hears. A voter that was removed asks for votes in vain, a learner not even that. */
+static void ask_around(struct engine *e)
+{
+	struct raft_status rs;
+	raft_get_status(e->raft, &rs);
+	uint64_t now = env_now_us(e->env);
+	if (rs.leader != RAFT_NONE || !e->peer || e->removed) {
+		e->led_us = now;
+		return;
+	}
+	if (now - e->led_us < ASK_US)
+		return;
+	e->led_us = now;
+	_cleanup_buf_ struct buf b = BUF_INIT;
+	store_peer_encode_notice(STORE_PEER_ASKS, &b);
+	struct raft_membership all;
+	raft_get_membership(e->raft, &all);
+	for (size_t i = 0; i < all.n_members; i++)
+		if (all.members[i].id != e->member)
+			e->peer->ops->send(e->peer, all.members[i].id, b.data, b.len);
+}
+
+static bool is_vote(enum raft_msg_type type)
+{
+	return type == RAFT_MSG_VOTE || type == RAFT_MSG_PRE_VOTE;
 }
 
 static void receive(void *arg, uint64_t from, const void *data, size_t len)
@@ -54,12 +85,13 @@ static void receive(void *arg, uint64_t from, const void *data, size_t len)
 	MAGIC_CHECK(e, ENGINE_MAGIC);
 	if (e->failed || e->closing || members__stuck(e))
 		return; /* a message may always be lost */
-	if (store_peer_is_removed(data, len, e->member))
-		told_removed(e, from);
-	if (store_peer_decode(data, len, &m))
+	enum store_peer_notice notice = store_peer_notice(data, len);
+	if (notice)
+		take_notice(e, from, notice);
+	if (notice || store_peer_decode(data, len, &m))
 		return;
 	failpoint(MEMBERS_RECEIVE);
-	bool good = m.msg.from == from && !answer_removed(e, from, m.msg.type);
+	bool good = m.msg.from == from && !(is_vote(m.msg.type) && answer_removed(e, from));
 	int rc = good ? raft_step(e->raft, &m.msg) : -EINVAL;
 	if (rc == 0) {
 		wishes__heard(e, from);
@@ -222,6 +254,7 @@ void members__passed(struct engine *e, uint64_t index, uint64_t term)
 void members__tick(struct engine *e)
 {
 	uint64_t now = env_now_us(e->env);
+	ask_around(e);
 	struct raft_status rs;
 	raft_get_status(e->raft, &rs);
 	LIST_EACH (&e->forwarded, c, struct call, node)

@@ -16,7 +16,7 @@ struct wire_entry {
 };
 _Static_assert(sizeof(struct wire_entry) == 24, "entry layout");
 
-#define TYPE_REMOVED 255u
+#define TYPE_NOTICE 255u
 
 enum { FLAG_REJECT = 1, FLAG_LAST = 2, FLAG_MEMBERSHIP = 4 };
 
@@ -154,17 +154,18 @@ void store_peer_msg_done(struct store_peer_msg *m)
 	*m = (struct store_peer_msg){0};
 }
 
-void store_peer_encode_removed(uint64_t member, struct buf *ret)
+void store_peer_encode_notice(enum store_peer_notice what, struct buf *ret)
 {
-	struct wire_head h = {.version = STORE_PEER_VERSION, .type = TYPE_REMOVED, .to = member};
+	struct wire_head h = {.version = STORE_PEER_VERSION, .type = TYPE_NOTICE, .flags = (uint8_t)what};
 	buf_add(ret, &h, sizeof(h));
 }
 
-bool store_peer_is_removed(const void *data, size_t len, uint64_t member)
+enum store_peer_notice store_peer_notice(const void *data, size_t len)
 {
 	struct wire_head h;
 	if (len != sizeof(h))
-		return false;
+		return STORE_PEER_NO_NOTICE;
 	memcpy(&h, data, sizeof(h));
-	return h.version == STORE_PEER_VERSION && h.type == TYPE_REMOVED && h.to == member;
+	bool is = h.version == STORE_PEER_VERSION && h.type == TYPE_NOTICE && h.flags <= STORE_PEER_REMOVED;
+	return is ? (enum store_peer_notice)h.flags : STORE_PEER_NO_NOTICE;
 }

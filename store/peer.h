@@ -50,8 +50,10 @@ struct store_peer_msg {
 int store_peer_decode(const void *data, size_t len, struct store_peer_msg *ret);
 void store_peer_msg_done(struct store_peer_msg *m);
 
-/* Beside raft's: what a member that was removed while it was away is answered, so that it asks for no more votes. */
-void store_peer_encode_removed(uint64_t member, struct buf *ret);
-bool store_peer_is_removed(const void *data, size_t len, uint64_t member);
+/* Beside raft's messages: a member that hears of no leader asks whether it still belongs, and one that was removed while
+ * it was away is told so. */
+enum store_peer_notice { STORE_PEER_NO_NOTICE, STORE_PEER_ASKS, STORE_PEER_REMOVED };
+void store_peer_encode_notice(enum store_peer_notice what, struct buf *ret);
+enum store_peer_notice store_peer_notice(const void *data, size_t len);
 
 #endif

@@ -101,11 +101,38 @@ static struct call *call_of(struct engine *e, const struct raft_entry *entry)
 	return c;
 }
 
+static void fail_foreign(struct engine *e, struct list *l, const struct err *err)
+{
+	struct list gone;
+	list_init(&gone);
+	LIST_EACH (l, c, struct call, node)
+		if (!c->own && c->kind != CALL_MEMBERS) {
+			list_del(&c->node);
+			list_push(&gone, &c->node);
+		}
+	fail_list(e, &gone, err);
+}
+
+/* A witness has nothing to answer from. It may have learned only now that it is one. */
+static void refuse_all(struct engine *e)
+{
+	_cleanup_err_ struct err err = ERR_INIT;
+	call__witness_err(&err);
+	watch__end_all(e, &err);
+	fail_foreign(e, &e->waiting, &err);
+	fail_foreign(e, &e->lazy, &err);
+	fail_foreign(e, &e->reads, &err);
+	err.code = -ECANCELED; /* what is under way may happen */
+	fail_foreign(e, &e->forwarded, &err);
+	fail_foreign(e, &e->inflight, &err);
+}
+
 /* Only its place in the log: the data stays with those that keep it. A command is never empty. */
 static void pass_by(struct engine *e, const struct raft_entry *entry)
 {
-	struct call *c = call_of(e, entry);
 	e->witness = true;
+	refuse_all(e);
+	struct call *c = call_of(e, entry);
 	writer__changed(e, 32);
 	if (c)
 		call__answer_number(c, 0); /* its own: no other call gets this far */
@@ -550,6 +577,8 @@ void replica__pump(struct engine *e)
 		if (e->writing || e->failed || e->removed || !raft_has_ready(e->raft) || !handle_ready(e))
 			break;
 	}
+	if (e->witness)
+		refuse_all(e); /* here: it may just have learned that it is one */
 	serve_reads(e);
 	watch__catch_up(e);
 	if (mvcc_evict(&e->mvcc, e->state_rev, 2000))

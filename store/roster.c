@@ -55,6 +55,7 @@ void roster__load(struct engine *e, const struct store_state_member *row)
 void roster__restored(struct engine *e, const struct store_state_member *rows, size_t n)
 {
 	e->n_rows = 0;
+	roster__forget_early(e);
 	for (size_t i = 0; i < n; i++)
 		add_row(e, &rows[i]);
 	roster__complete(e);
@@ -150,18 +151,10 @@ static int check_wish(struct engine *e, uint64_t id, enum store_role wish, uint6
 	return check_votes(e, id, wish, replaces, err);
 }
 
-/* The first member of a cluster says its name before any entry says who belongs: whoever reads the log from its first
- * entry on knows nobody yet. */
-static bool is_first(const struct engine *e)
-{
-	return e->membership.n_members == 0 && e->n_rows == 0;
-}
-
 static int check_set(struct engine *e, const struct store_member *m, uint64_t replaces, struct err *err)
 {
 	const struct store_state_member *row = roster__find(e, m->id);
-	bool known = row || (m->wish == STORE_ROLE_NONE && !is_first(e));
-	int rc = known ? check_row(row, m->id, err) : 0;
+	int rc = row || m->wish == STORE_ROLE_NONE ? check_row(row, m->id, err) : 0;
 	if (!rc && replaces)
 		rc = replaces == m->id ? err_set(err, -EINVAL, "a member cannot replace itself")
 				       : check_row(roster__find(e, replaces), replaces, err);
@@ -187,7 +180,7 @@ static void set(struct engine *e, const struct store_member *m, uint64_t replace
 {
 	struct store_state_member *row = roster__find(e, m->id);
 	if (!row)
-		row = add_row(e, &(struct store_state_member){.m = {.id = m->id, .wish = STORE_ROLE_VOTER}});
+		row = add_row(e, &(struct store_state_member){.m = {.id = m->id}});
 	enum store_role wish = m->wish == STORE_ROLE_NONE ? row->m.wish : m->wish;
 	memcpy(row->m.name, m->name, sizeof(row->m.name));
 	memcpy(row->m.peer, m->peer, sizeof(row->m.peer));
@@ -225,8 +218,51 @@ static void take_roster(struct engine *e, const struct store_cmd *cmd)
 	}
 }
 
+/* Whoever reads the log from its first entry on does not know who founded the cluster before the first configuration says
+ * so (as what was): until then nothing can be decided, and its state is not written. */
+static void keep_for_later(struct engine *e, const struct store_cmd *cmd, uint64_t term, struct call *call)
+{
+	GROW(e->early, e->cap_early, e->n_early + 1);
+	struct early_cmd *early = &e->early[e->n_early++];
+	*early = (struct early_cmd){.term = term};
+	buf_add(&early->bytes, cmd->bytes.data, cmd->bytes.len);
+	_cleanup_err_ struct err err = ERR_INIT;
+	err_status(&err, ERR_TIMEOUT, "this member has just joined: whether the change was made is unknown");
+	err.code = -ECANCELED;
+	if (call)
+		call__answer_error(call, &err);
+}
+
+static void found(struct engine *e, const struct raft_membership *m)
+{
+	e->membership = (struct raft_membership){.n_members = m->n_old ? m->n_old : m->n_members};
+	memcpy(e->membership.members, m->n_old ? m->old : m->members,
+	       e->membership.n_members * sizeof(*e->membership.members));
+	roster__complete(e);
+	for (size_t i = 0; i < e->n_early; i++) {
+		struct store_cmd cmd;
+		if (store_cmd_decode(&cmd, e->early[i].bytes.data, e->early[i].bytes.len, NULL) == 0) {
+			roster__apply(e, &cmd, e->early[i].term, NULL);
+			store_cmd_done(&cmd);
+		}
+	}
+	roster__forget_early(e);
+}
+
+void roster__forget_early(struct engine *e)
+{
+	for (size_t i = 0; i < e->n_early; i++)
+		buf_done(&e->early[i].bytes);
+	free(STEAL(e->early));
+	e->n_early = e->cap_early = 0;
+}
+
 void roster__apply(struct engine *e, const struct store_cmd *cmd, uint64_t term, struct call *call)
 {
+	if (!e->membership.n_members) {
+		keep_for_later(e, cmd, term, call);
+		return;
+	}
 	_cleanup_err_ struct err err = ERR_INIT;
 	uint64_t answer = cmd->number;
 	int rc = 0;
@@ -286,6 +322,8 @@ void roster__leave(struct engine *e)
 
 void roster__conf(struct engine *e, const struct raft_membership *m)
 {
+	if (!e->membership.n_members)
+		found(e, m);
 	struct raft_membership was = e->membership;
 	e->membership = *m;
 	e->has_membership = true;

@@ -172,6 +172,7 @@ static void engine_free(struct engine *e)
 		store_state_close(e->state);
 	}
 	cluster__close(e);
+	roster__forget_early(e);
 	free(e->rows);
 	lease__free_all(e);
 	mvcc_done(&e->mvcc);

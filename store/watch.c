@@ -49,7 +49,7 @@ struct store_watch *watch__add(struct engine *e, const struct store_watch_req *r
 	if (w->progress_us)
 		env_timer_start(e->env, &w->timer, w->progress_us);
 	list_push(&e->watches, &w->node);
-	if (w->next_rev <= e->mvcc.rev || e->closing || e->failed) {
+	if (w->next_rev <= e->mvcc.rev || e->closing || e->failed || e->witness) {
 		e->watches_lag = true;
 		env_post(e->env, &e->pump);
 	}

@@ -104,22 +104,6 @@ static void keep(struct plan *p, const struct engine *e, const struct raft_membe
 	p->differs = p->differs || role != m->role;
 }
 
-/* only_more: nobody leaves. */
-static void make_plan(struct plan *p, const struct engine *e, const struct raft_membership *now, bool only_more)
-{
-	*p = (struct plan){0};
-	for (size_t i = 0; i < now->n_members; i++)
-		keep(p, e, &now->members[i], only_more);
-	for (size_t i = 0; i < e->n_rows; i++) {
-		const struct store_state_member *row = &e->rows[i];
-		if (row->removed || row->m.wish == STORE_ROLE_NONE || roster__in(now, row->m.id) ||
-		    p->n == RAFT_MEMBERS_MAX)
-			continue;
-		put(p, row->m.id, row->m.wish == STORE_ROLE_WITNESS ? RAFT_WITNESS : RAFT_LEARNER);
-		p->differs = true;
-	}
-}
-
 static bool majority_answers(const struct engine *e, const struct plan *p)
 {
 	size_t voters = 0, active = 0;
@@ -130,6 +114,31 @@ static bool majority_answers(const struct engine *e, const struct plan *p)
 		active += wishes__active(e, p->members[i].id);
 	}
 	return active > voters / 2;
+}
+
+/* A witness votes at once, and nobody has heard of it yet: it waits until the others are enough without it. */
+static void add(struct plan *p, const struct engine *e, const struct store_member *m)
+{
+	if (p->n == RAFT_MEMBERS_MAX)
+		return;
+	put(p, m->id, m->wish == STORE_ROLE_WITNESS ? RAFT_WITNESS : RAFT_LEARNER);
+	if (m->wish == STORE_ROLE_WITNESS && !majority_answers(e, p))
+		p->n--;
+	else
+		p->differs = true;
+}
+
+/* only_more: nobody leaves. */
+static void make_plan(struct plan *p, const struct engine *e, const struct raft_membership *now, bool only_more)
+{
+	*p = (struct plan){0};
+	for (size_t i = 0; i < now->n_members; i++)
+		keep(p, e, &now->members[i], only_more);
+	for (size_t i = 0; i < e->n_rows; i++) {
+		const struct store_state_member *row = &e->rows[i];
+		if (!row->removed && row->m.wish != STORE_ROLE_NONE && !roster__in(now, row->m.id))
+			add(p, e, &row->m);
+	}
 }
 
 /* Witnesses apply nothing else, so the change brings them everybody's row. */
@@ -203,11 +212,14 @@ static void move(struct engine *e, const struct raft_membership *now)
 		raft_transfer(e->raft, to);
 }
 
-/* Learners that are to be more have to catch up first. */
+/* Learners that are to be more have to catch up first, and witnesses to wait for others. */
 static bool pending(const struct engine *e, const struct raft_membership *now)
 {
 	for (size_t i = 0; i < now->n_members; i++)
 		if (now->members[i].role == RAFT_LEARNER && wish_of(e, &now->members[i]) == STORE_ROLE_VOTER)
+			return true;
+	for (size_t i = 0; i < e->n_rows; i++)
+		if (!e->rows[i].removed && e->rows[i].m.wish != STORE_ROLE_NONE && !roster__in(now, e->rows[i].m.id))
 			return true;
 	return false;
 }

@@ -10,9 +10,17 @@ bool writer__idle(const struct engine *e)
 	return !e->state_writing;
 }
 
+/* Of a member that was not told yet who belongs, what was applied stays out of the state (roster.c). */
+static bool too_early(const struct engine *e)
+{
+	return !e->membership.n_members;
+}
+
 bool writer__clean(const struct engine *e)
 {
-	return !e->state_writing && e->synced_applied == e->applied && !e->batch.more_to_compact;
+	if (e->state_writing || too_early(e))
+		return !e->state_writing;
+	return e->synced_applied == e->applied && !e->batch.more_to_compact;
 }
 
 static void fill_batch(struct engine *e)
@@ -137,7 +145,7 @@ void writer__flush(struct engine *e)
 	e->state_work.done = done;
 	e->state_timer.fn = due;
 	e->state_due = true;
-	if (e->state_writing || e->failed || e->batch.result == -ENOSPC || snapshot__installing(e))
+	if (too_early(e) || e->state_writing || e->failed || e->batch.result == -ENOSPC || snapshot__installing(e))
 		return;
 	e->state_due = false;
 	env_timer_stop(e->env, &e->state_timer);

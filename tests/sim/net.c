@@ -34,7 +34,7 @@ static void send(struct store_peer *peer, uint64_t to, const void *data, size_t 
 		put(net, s->id, (unsigned)to - 1, data, len);
 }
 
-void net_init(struct sim_net *net, struct sim_server *servers, size_t n)
+void net_init(struct sim_net *net, struct sim_server *servers, size_t n, size_t n_first)
 {
 	static const struct store_peer_ops ops = {.send = send};
 	static struct raft_member members[SIM_DISKS];
@@ -43,8 +43,9 @@ void net_init(struct sim_net *net, struct sim_server *servers, size_t n)
 	for (size_t i = 0; i < n; i++) {
 		members[i] = (struct raft_member){.id = i + 1, .role = RAFT_VOTER};
 		servers[i].peer.ops = &ops;
-		servers[i].config.members = members;
-		servers[i].config.n_members = n;
+		servers[i].config.members = i < n_first ? members : NULL;
+		servers[i].config.n_members = i < n_first ? n_first : 0;
+		servers[i].config.join = i >= n_first;
 		servers[i].config.cluster = 77;
 		servers[i].config.member = i + 1;
 		servers[i].config.peer = &servers[i].peer;

@@ -19,9 +19,10 @@ struct sim_net {
 	uint64_t sent, lost;
 };
 
-void net_init(struct sim_net *net, struct sim_server *servers, size_t n); /* gives each server its end */
-void net_deliver(struct sim_net *net);                                    /* what is due by now */
-void net_partition(struct sim_net *net);                                  /* cut something, anew */
+/* Gives each server its end. The first n_first are members from the first day on, the others are to join. */
+void net_init(struct sim_net *net, struct sim_server *servers, size_t n, size_t n_first);
+void net_deliver(struct sim_net *net);   /* what is due by now */
+void net_partition(struct sim_net *net); /* cut something, anew */
 void net_heal(struct sim_net *net);
 
 /* wire.c: a message as it leaves its sender. */

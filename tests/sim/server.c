@@ -1,5 +1,7 @@
 #include "tests/sim/server.h"
 
+#include <errno.h>
+
 #include "lib/core/log.h"
 #include "tests/sim/points.h"
 #include "tests/sim/sim.h"
@@ -42,12 +44,21 @@ static void submit(struct env *env, struct env_work *w)
 	lane_next(l);
 }
 
+void sim_server_removed(struct sim_server *s)
+{
+	if (!s->wished_out)
+		sim_violation("server %u was removed, and nobody asked for that", s->id);
+	s->out = true;
+}
+
 static void on_fatal(void *arg, const struct err *err)
 {
 	struct sim_server *s = arg;
 	sim_trace("server %u stops: %s", s->id, err->message);
 	s->fatal = true;
 	s->fatals++;
+	if (err->code == -ESTALE)
+		sim_server_removed(s);
 	s->disk.dead = true; /* in production the process ends here */
 }
 

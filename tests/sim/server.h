@@ -32,6 +32,15 @@ struct sim_server {
 	bool point_failed;      /* a failpoint gave an error in this life */
 	uint64_t restart_at;
 	unsigned crashes, fatals;
+	/* as a member */
+	bool waits;      /* not started yet: to be added */
+	bool asked;      /* it was asked to be added, */
+	bool added;      /* and that was acknowledged */
+	bool wished_out; /* somebody asked for its removal */
+	bool out;        /* it was removed, and has stopped for good */
+	bool knows_nobody;
+	bool settled;  /* it is a member that can be asked */
+	unsigned wish; /* added as this (enum store_role); 0: from the first day on */
 };
 
 void sim_server_init(struct sim_server *s, unsigned id);
@@ -40,7 +49,8 @@ void sim_server_done(struct sim_server *s);
 int sim_server_start(struct sim_server *s, struct err *err);
 /* Its process is gone, at once; with power lost what it did not sync may be too. */
 void sim_server_crash(struct sim_server *s, bool power);
-void sim_server_close(struct sim_server *s); /* orderly */
+void sim_server_close(struct sim_server *s);   /* orderly */
+void sim_server_removed(struct sim_server *s); /* it says so */
 void sim_server_run(struct sim_server *s, uint64_t us);
 /* Whose code runs just now; NULL: nobody's. */
 extern struct sim_server *sim_server_current;

@@ -5,9 +5,11 @@
 #include <inttypes.h>
 #include <stdarg.h>
 
+#include "store/cluster.h"
 #include "tests/sim/clients.h"
 #include "tests/sim/ledger.h"
 #include "tests/sim/net.h"
+#include "tests/sim/operator.h"
 #include "tests/sim/points.h"
 
 struct sim sim;
@@ -54,6 +56,7 @@ struct plan {
 	uint64_t power;      /* per million: a crash loses power, not only the process */
 	uint64_t p_full, p_jump, p_close, p_flip;
 	uint64_t p_sync_error, p_write_error, p_read_error;
+	uint64_t p_change; /* of the membership */
 	uint64_t p_partition, p_heal, p_loss, p_double, delay_us;
 };
 
@@ -82,11 +85,13 @@ static void make_plan(struct plan *p)
 		.p_point = sim.point >= 0 ? 20000 : sometimes(700000, 500, 5000),
 		.p_double = sometimes(500000, 1000, 200000),
 		.delay_us = 100ull << rand_below(&sim.rand, 9),
+		.p_change = sometimes(500000, 500, 5000),
 	};
 }
 
-static struct sim_server servers[5];
+static struct sim_server servers[SIM_DISKS];
 static size_t n_servers;
+static struct sim_operator operator;
 static struct sim_net net;
 
 static void configure(struct sim_server *s)
@@ -129,7 +134,7 @@ static void start_damaged(struct sim_server *s)
 		sim_disk_unflip(&flip);
 		return;
 	}
-	if (rc != -EUCLEAN && !s->disk.dead)
+	if (rc != -EUCLEAN && rc != -ESTALE && !s->disk.dead)
 		sim_violation("a damaged log is refused with %d: %s", rc, err.message);
 	sim_disk_restart(&s->disk, false);
 	sim_disk_unflip(&flip);
@@ -152,6 +157,11 @@ static void start(struct sim_server *s, const struct plan *p)
 	int rc = sim_server_start(s, &err);
 	bool faults = s->disk.p_read_error || s->disk.p_write_error || s->disk.p_sync_error || s->disk.capacity ||
 		      s->point_failed;
+	if (rc == -ESTALE) {
+		sim_server_removed(s);
+		sim_disk_restart(&s->disk, false);
+		return;
+	}
 	if (rc && !s->disk.dead && !faults)
 		sim_violation("server %u does not start: %s", s->id, err.message);
 	if (rc) {
@@ -192,6 +202,10 @@ static void turn(struct sim_server *s, const struct plan *p, struct sim_users *u
 		sim_server_crash(s, rand_chance(&sim.rand, p ? p->power : 1000000));
 		s->restart_at = sim.now_us + rand_below(&sim.rand, 300000);
 	}
+	if (s->out && s->store)
+		sim_server_close(s);
+	if (s->out || s->waits)
+		return;
 	if (!s->store && sim.now_us >= s->restart_at) {
 		start(s, p);
 		if (sim_server_alive(s))
@@ -218,7 +232,7 @@ static void on_status(void *arg, _unused_ const struct err *err, const struct st
 				      *leader, st->member_id);
 		*leader = st->member_id;
 	}
-	if (st->applied_index < ARRAY_LEN(rev_of)) {
+	if (st->applied_index < ARRAY_LEN(rev_of) && s->wish != STORE_ROLE_WITNESS) {
 		uint64_t *rev = &rev_of[st->applied_index];
 		if (*rev && *rev != st->rev)
 			sim_violation("at index %" PRIu64 " one member is at revision %" PRIu64 ", another at %" PRIu64,
@@ -239,6 +253,10 @@ static void run(struct sim_users *u, const struct plan *p, uint64_t us)
 			turn(&servers[i], p, u);
 		net_deliver(&net);
 		users_run(u);
+		if (p)
+			operator_run(&operator);
+		else
+			operator_settle(&operator);
 		struct sim_server *s = &servers[at++ % n_servers];
 		if (sim_server_alive(s))
 			s->store->engine->status(s->store, on_status, s);
@@ -251,14 +269,16 @@ static void run(struct sim_users *u, const struct plan *p, uint64_t us)
 static void set_up(const struct plan *plan)
 {
 	static const size_t sizes[] = {1, 1, 1, 3, 3, 5};
-	n_servers = sizes[rand_below(&sim.rand, ARRAY_LEN(sizes))];
+	size_t n_first = sizes[rand_below(&sim.rand, ARRAY_LEN(sizes))];
+	n_servers = n_first + (plan->p_change ? rand_between(&sim.rand, 1, SIM_DISKS - 5) : 0);
 	for (unsigned i = 0; i < n_servers; i++) {
 		sim_server_init(&servers[i], i);
 		configure(&servers[i]);
 	}
+	operator_init(&operator, servers, n_servers, n_first, plan->p_change);
 	if (n_servers == 1)
 		return;
-	net_init(&net, servers, n_servers);
+	net_init(&net, servers, n_servers, n_first);
 	net.p_loss = plan->p_loss;
 	net.p_double = plan->p_double;
 	net.delay_us = plan->delay_us;
@@ -290,10 +310,18 @@ static void report(const struct sim_users *u, const struct ledger_stats *st)
 		"# %zu servers, %zu writes, %zu reads, %zu events, %zu watches, %zu revisions (%zu unknown), %" PRIu64
 		" answers, %" PRIu64 " refused, %" PRIu64 " unknown, %" PRIu64 " compactions, %" PRIu64
 		" lists, %" PRIu64 " crashes, %" PRIu64 " stops, %" PRIu64 " io, %" PRIu64 " writes lost, %" PRIu64
-		" torn, %" PRIu64 " messages, %" PRIu64 " lost, %zu undecided\n",
+		" torn, %" PRIu64 " messages, %" PRIu64 " lost, %zu undecided, %" PRIu64 " member changes, %" PRIu64
+		" refused, %" PRIu64 " unknown\n",
 		n_servers, st->writes, st->reads, st->events, st->sessions, st->revisions, st->gaps, u->answered,
 		u->refused, u->unknown, u->compactions, u->expired_watches, crashes, stops, io, lost, torn, net.sent,
-		net.lost, st->undecided);
+		net.lost, st->undecided, operator.changes, operator.refused, operator.unknown);
+}
+
+static void read_all(struct sim_users *u, bool stale)
+{
+	for (size_t i = 0; i < n_servers; i++)
+		if (servers[i].settled)
+			users_read_all(u, &servers[i], stale, true);
 }
 
 void sim_live(void)
@@ -311,17 +339,19 @@ void sim_live(void)
 	run(&users, NULL, n_servers > 1 ? 12000000 : 6000000); /* longer than any lease, or any call's patience */
 	if (!users_idle(&users))
 		sim_violation("a call is not answered when all is quiet");
+	operator_ask(&operator);
+	run(&users, NULL, 1000000);
+	operator_check(&operator);
+	operator_compare(&operator);
 	for (int stale = 0; stale < 2; stale++)
-		for (size_t i = 0; i < n_servers; i++)
-			users_read_all(&users, &servers[i], stale, true);
+		read_all(&users, stale);
 	run(&users, NULL, 1000000);
 	users_settle(&users);
 	/* what is there is there, however it ends */
 	for (size_t i = 0; i < n_servers; i++)
 		servers[i].disk.dead = true;
 	run(&users, NULL, 3000000);
-	for (size_t i = 0; i < n_servers; i++)
-		users_read_all(&users, &servers[i], false, true);
+	read_all(&users, false);
 	run(&users, NULL, 1000000);
 	struct ledger_stats st;
 	ledger_check(&st);

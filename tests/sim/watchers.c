@@ -199,7 +199,7 @@ void users_watch(struct sim_users *u)
 			continue;
 		}
 		struct sim_server *s = &u->servers[rand_below(&sim.rand, u->n_servers)];
-		if (w->next_us > sim.now_us || w->listing || !sim_server_alive(s))
+		if (w->next_us > sim.now_us || w->listing || !sim_server_alive(s) || s->wish == STORE_ROLE_WITNESS)
 			continue;
 		if (w->from == 0) {
 			u->expired_watches++;

@@ -53,6 +53,34 @@ static void grows(void **state)
 	assert_int_equal(fx_get(&s->servers[2].f, "later", 0)->n_kvs, 1);
 }
 
+static void on_names(void *arg, _unused_ const struct err *err, const struct store_members *m)
+{
+	struct buf *b = arg;
+	for (size_t i = 0; m && i < m->n; i++)
+		buf_addf(b, "%s %s %s %u, ", m->members[i].name, m->members[i].peer, m->members[i].api,
+			 (unsigned)m->members[i].wish);
+	buf_adds(b, ".");
+}
+
+/* One that reads the log from its first entry on decides as those did that were there, founders included. */
+static void joined_knows_the_founders(void **state)
+{
+	struct several *s = *state;
+	several_found(s, 1);
+	several_run(s, 1000000);
+	assert_int_equal(several_add(s, 0, 2, STORE_ROLE_LEARNER, 0), 0); /* with a voter to be counted */
+	assert_int_equal(several_wish(s, 0, 1, STORE_ROLE_LEARNER), -EINVAL);
+	several_join(s, 2);
+	assert_true(several_await(s, 0, "1:voter* 3:learner"));
+	assert_true(several_await(s, 2, "1:voter* 3:learner"));
+	_cleanup_buf_ struct buf a = BUF_INIT, b = BUF_INIT;
+	store_members(s->servers[0].f.store, true, on_names, &a);
+	store_members(s->servers[2].f.store, true, on_names, &b);
+	several_run(s, 10000);
+	assert_string_equal(buf_str(&a), buf_str(&b));
+	assert_non_null(strstr(buf_str(&b), "s1 10.0.0.1:6444"));
+}
+
 static void all_restart(void **state)
 {
 	struct several *s = *state;
@@ -372,9 +400,82 @@ static void witness(void **state)
 	assert_true(several_has(s, 0, "a", "4"));
 }
 
+struct number {
+	bool done;
+	int code;
+	uint64_t value, at_us;
+	struct env *env;
+};
+
+static void on_number(void *arg, const struct err *err, uint64_t value)
+{
+	struct number *n = arg;
+	*n = (struct number){
+		.done = true, .code = err ? err->code : 0, .value = value, .at_us = env_now_us(n->env), .env = n->env};
+}
+
+static bool number_done(void *arg)
+{
+	return ((struct number *)arg)->done;
+}
+
+/* Renewed in the log just before its leader's decision to end it gets there: what was acknowledged counts. */
+static void renewal_before_the_end(void **state)
+{
+	struct several *s = *state;
+	grow_to_three(s);
+	struct store *leader = s->servers[0].f.store;
+	struct number grant = {.env = s->env}, renew = grant;
+	leader->engine->lease_grant(leader, 1, on_number, &grant);
+	assert_true(env_sim_run_until(s->env, number_done, &grant, 1000000));
+	_cleanup_blob_ struct blob *v = blob_new("1", 1);
+	struct store_op op = {.type = STORE_PUT, .key = "leased", .value = v, .lease = grant.value};
+	assert_int_equal(fx_txn(&s->servers[0].f, &(struct store_txn_req){.then_ops = &op, .n_then = 1})->err.code, 0);
+	several_run(s, grant.at_us + 1000000 - 100 - env_now_us(s->env));
+	leader->engine->lease_keepalive(leader, grant.value, on_number, &renew);
+	several_run(s, 500000);
+	assert_true(renew.done);
+	assert_int_equal(renew.code, 0);
+	assert_true(renew.at_us > grant.at_us + 1000000); /* the end was proposed before it was applied */
+	assert_int_equal(fx_get(&s->servers[1].f, "leased", 0)->n_kvs, 1);
+	several_run(s, 2000000);
+	assert_int_equal(fx_get(&s->servers[1].f, "leased", 0)->n_kvs, 0);
+	assert_int_equal(fx_get(&s->servers[2].f, "leased", 0)->n_kvs, 0);
+}
+
+/* Its members renew through any of them; a leader's loss gives everyone the whole time again. */
+static void leases_of_several(void **state)
+{
+	struct several *s = *state;
+	grow_to_three(s);
+	struct number grant = {.env = s->env}, renew = grant;
+	struct store *far = s->servers[1].f.store;
+	far->engine->lease_grant(far, 2, on_number, &grant);
+	assert_true(env_sim_run_until(s->env, number_done, &grant, 1000000));
+	for (int i = 0; i < 5; i++) {
+		several_run(s, 1000000);
+		renew.done = false;
+		far->engine->lease_keepalive(far, grant.value, on_number, &renew);
+		assert_true(env_sim_run_until(s->env, number_done, &renew, 1000000));
+		assert_int_equal(renew.code, 0);
+	}
+	several_stop(s, 0);
+	several_run(s, 1500000);
+	renew.done = false;
+	far->engine->lease_keepalive(far, grant.value, on_number, &renew);
+	assert_true(env_sim_run_until(s->env, number_done, &renew, 1000000));
+	assert_int_equal(renew.code, 0);
+	several_run(s, 3000000);
+	renew.done = false;
+	far->engine->lease_keepalive(far, grant.value, on_number, &renew);
+	assert_true(env_sim_run_until(s->env, number_done, &renew, 1000000));
+	assert_int_equal(renew.code, -ENOENT);
+}
+
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 static const struct CMUnitTest tests[] = {
 	T(grows),
+	T(joined_knows_the_founders),
 	T(all_restart),
 	T(learner_stays_learner),
 	T(absent_one_is_not_promoted),
@@ -390,5 +491,7 @@ static const struct CMUnitTest tests[] = {
 	T(without_a_quorum),
 	T(leader_is_cut_off),
 	T(witness),
+	T(renewal_before_the_end),
+	T(leases_of_several),
 };
 RUN_TESTS(tests)
