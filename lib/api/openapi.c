@@ -227,9 +227,34 @@ static void add_body(const struct writer *w, json_t *op, const struct kind *k, b
 	json_put_bool(body, "required", true);
 }
 
-static json_t *response(const struct writer *w, const struct kind *k, bool list)
+static json_t *of_schema(struct writer *w, const struct schema *s)
 {
-	json_t *schema = list ? plain("object", NULL) : reference(w, k->schema->name, true);
+	const struct schema_field top = {.name = "", .type = SCHEMA_OBJECT, .of = s};
+	return one_type(w, &top, true);
+}
+
+/* What may be said of a deletion, in the query or in a body. */
+static void add_delete_options(struct writer *w, json_t *op)
+{
+	json_t *schema = of_schema(w, &schema_delete_options), *parameters = json_need_array(op, "parameters");
+
+	json_array_append_new(parameters,
+			      query(w, "gracePeriodSeconds", "integer", "Seconds to end in good order; 0 is at once."));
+	json_array_append_new(parameters, query(w, "orphanDependents", "boolean", "Leave what it owns."));
+	json_array_append_new(parameters, query(w, "propagationPolicy", "string",
+						"What becomes of what it owns: Orphan, Background or Foreground."));
+	if (w->v3)
+		json_put(op, "requestBody", json_make("{s:{s:{s:o}}}", "content", "*/*", "schema", schema));
+	else
+		json_array_append_new(parameters,
+				      json_make("{s:s, s:s, s:o}", "name", "body", "in", "body", "schema", schema));
+}
+
+static json_t *response(struct writer *w, const struct kind *k, const char *action)
+{
+	json_t *schema = streq(action, "list")     ? plain("object", NULL)
+			 : streq(action, "delete") ? of_schema(w, &schema_status)
+						   : reference(w, k->schema->name, true);
 
 	if (w->v3)
 		return json_make("{s:{s:s, s:{s:{s:o}}}}", "200", "description", "OK", "content", "application/json",
@@ -237,8 +262,7 @@ static json_t *response(const struct writer *w, const struct kind *k, bool list)
 	return json_make("{s:{s:s, s:o}}", "200", "description", "OK", "schema", schema);
 }
 
-static void add_operation(const struct writer *w, json_t *path, const char *method, const char *action,
-			  const struct kind *k)
+static void add_operation(struct writer *w, json_t *path, const char *method, const char *action, const struct kind *k)
 {
 	_cleanup_free_ char *id = xasprintf("%s_%s_%s_%s", action, *k->group ? k->group : "core", k->version, k->kind);
 	json_t *op = json_need_object(path, method);
@@ -260,7 +284,9 @@ static void add_operation(const struct writer *w, json_t *path, const char *meth
 	}
 	if (writes)
 		add_body(w, op, k, patch);
-	json_put(op, "responses", response(w, k, streq(action, "list")));
+	if (streq(action, "delete"))
+		add_delete_options(w, op);
+	json_put(op, "responses", response(w, k, action));
 	json_put_str(op, "x-kubernetes-action", action);
 	json_put(op, "x-kubernetes-group-version-kind", gvk_of(k));
 }
@@ -286,7 +312,7 @@ static json_t *need_path(const struct writer *w, json_t *paths, const char *wher
 	return path;
 }
 
-static void add_paths(const struct writer *w, json_t *paths, const struct kind *k)
+static void add_paths(struct writer *w, json_t *paths, const struct kind *k)
 {
 	static const struct {
 		unsigned verb;

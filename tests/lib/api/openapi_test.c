@@ -71,6 +71,15 @@ static void test_v3(void **state)
 	assert_null(json_object_get(schemas, "io.k8s.api.core.v1.ConfigMap"));
 	json_decref(doc);
 	doc = v3("", "v1");
+	const json_t *del = json_path(doc, "paths", "/api/v1/namespaces/{namespace}/pods/{name}", "delete", NULL);
+	assert_string_equal(json_get_str(json_path(del, "requestBody", "content", "*/*", "schema", NULL), "$ref", ""),
+			    "#/components/schemas/io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions");
+	assert_string_equal(
+		json_get_str(json_path(del, "responses", "200", "content", "application/json", "schema", NULL), "$ref",
+			     ""),
+		"#/components/schemas/io.k8s.apimachinery.pkg.apis.meta.v1.Status");
+	assert_non_null(json_path(doc, "components", "schemas", "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions",
+				  "properties", "propagationPolicy", NULL));
 	assert_non_null(json_path(doc, "paths", "/api/v1/namespaces/{name}", "patch", NULL));
 	assert_non_null(json_path(doc, "paths", "/api/v1/namespaces/{namespace}/pods", "post", NULL));
 	json_decref(doc);
