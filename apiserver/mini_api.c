@@ -16,6 +16,7 @@ static const struct {
 	{"DELETE", MINI_PATH "members/", true, &mini_handler_member},
 	{"POST", MINI_PATH "members/", true, &mini_handler_member},
 	{"POST", MINI_PATH "move-leader", false, &mini_handler_move_leader},
+	{"GET", MINI_PATH "snapshot", false, &mini_handler_snapshot},
 };
 
 const struct handler *mini_handler(struct request *r)

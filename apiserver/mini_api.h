@@ -45,5 +45,6 @@ json_t *mini_members_tree(const struct store_members *m);
 
 extern const struct handler mini_handler_ca, mini_handler_join, mini_handler_keys, mini_handler_replace;
 extern const struct handler mini_handler_cluster, mini_handler_status, mini_handler_member, mini_handler_move_leader;
+extern const struct handler mini_handler_snapshot;
 
 #endif

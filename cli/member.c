@@ -165,18 +165,45 @@ static int come_back(struct member *m, struct err *err)
 	return r < 0 ? r : try_open(m, err);
 }
 
+/* What minictl snapshot restore has left: this server begins a cluster of its own with it. The ids of the old one are
+ * forgotten first, so that a crash in between finds either nothing done or all of it. */
+static int restore(struct member *m, struct err *err)
+{
+	_cleanup_free_ char *file = xasprintf("%s/restore.snapshot", dir_of(m));
+	struct settings *s = &m->settings;
+	if (!file_exists(file))
+		return 0;
+	log_warn("member", "restoring file=%s", file);
+	s->cluster = s->member = 0;
+	s->joining = false;
+	s->wish = STORE_ROLE_VOTER;
+	int r = settings_write(dir_of(m), s, err);
+	if (r == 0)
+		r = others_write(dir_of(m), NULL, 0, err);
+	if (r == 0)
+		r = store_restore(m->config.join.env, NULL, dir_of(m), file, err);
+	if (r == -EEXIST && err)
+		err_done(err); /* done before a crash */
+	if (r < 0 && r != -EEXIST)
+		return r;
+	return unlink(file) < 0 ? err_errno(err, "remove %s", file) : 0;
+}
+
 static int open_store(struct member *m, struct err *err)
 {
 	struct others others = {0};
-	if (others_read(dir_of(m), &others, err) < 0)
-		return err ? err->code : -EIO;
+	int r = restore(m, err);
+	if (r == 0)
+		r = others_read(dir_of(m), &others, err);
+	if (r < 0)
+		return r;
 	bool others_known = join_has_others(&m->settings, &others);
 	others_done(&others);
 	if (others_known && !m->settings.joining && !store_is_there(m)) {
 		log_warn("member", "the store is gone, the other servers have its content dir=%s", dir_of(m));
 		return come_back(m, err);
 	}
-	int r = try_open(m, err);
+	r = try_open(m, err);
 	if (r != -EUCLEAN || !others_known)
 		return r;
 	log_error("member", "the store is damaged, the other servers have its content: %s", err ? err->message : "");

@@ -83,9 +83,15 @@ fails "the keys are not for admins" 'for the servers of the cluster alone' kc a 
 fails "nor members for those without a role" 'cannot get path' kc a --as nobody get --raw /mini/v1/cluster
 expect "metrics of the store" '^mini_store_revision [1-9]' kc b get --raw /metrics
 
-# ---- the lead, a restart of all ----
+# ---- the lead, a restart of all, a copy ----
 check "the lead moves to b" ctl a cluster move-leader b
 expect "and b leads" '^b voter leader' members c
+check "a snapshot" ctl c snapshot save "$WORK/snap"
+expect "is whole, and says what it has" '^Keys: +[1-9]' "$MINICTL" snapshot inspect "$WORK/snap"
+cp "$WORK/snap" "$WORK/bad"
+printf X | dd of="$WORK/bad" bs=1 seek=5000 conv=notrunc 2>/dev/null
+fails "a damaged one is refused" 'damaged' "$MINICTL" snapshot inspect "$WORK/bad"
+fails "a store is not restored over" 'has a store' "$MINICTL" snapshot restore "$WORK/snap" --dir "$WORK/b"
 for n in a b c; do stop $n & done
 wait
 start_all() {
@@ -98,6 +104,13 @@ start_all() {
 check "all start again without any flag" start_all
 is "and have what they had" 3 "$(kc c get configmap x -o 'jsonpath={.data.k}')"
 is "with the names they had" "a b $C" "$(echo $(members b | cut -d' ' -f1))"
+mkdir -p "$WORK/d"
+check "a snapshot is put in place" "$MINICTL" snapshot restore "$WORK/snap" --dir "$WORK/d"
+expect "and a server starts with it" 'mini is ready' first_start d
+is "which has it all" 3 "$(kc d get configmap x -o 'jsonpath={.data.k}')"
+is "as a cluster of its own" 1 "$(ctl d cluster list --no-headers | wc -l)"
+stop d
+rm -rf "$WORK/d"
 
 # ---- losses ----
 kill_hard c
