@@ -37,7 +37,7 @@ int call_split(const char *url, char ret_host[256], uint16_t *ret_port, struct e
 	}
 	if (!*host || strlen(host) > 255)
 		return err_set(err, -EINVAL, "\"%.200s\" is not https://HOST:PORT", url);
-	snprintf(ret_host, 256, "%s", host);
+	snprintf(ret_host, 256, "%.255s", host);
 	*ret_port = (uint16_t)n;
 	return 0;
 }
