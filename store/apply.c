@@ -263,6 +263,13 @@ int apply__cmd(struct engine *e, const struct store_cmd *cmd, const struct raft_
 		if (call)
 			call__answer_number(call, 0);
 		return 0;
+	case CMD_CHECK:
+	case CMD_HASH:
+	case CMD_ALARM:
+		check__apply(e, cmd, entry->index);
+		if (call)
+			call__answer_number(call, 0);
+		return 0;
 	case CMD_MEMBER_SET:
 	case CMD_MEMBER_WISH:
 	case CMD_MOVE_LEADER:

@@ -63,6 +63,9 @@ void cluster__answer_members(struct engine *e, struct call *c)
 		m->active = wishes__active(e, m->id);
 		m->match = p.match;
 	}
+	const char *alarms[] = {e->alarm};
+	all.alarms = alarms;
+	all.n_alarms = *e->alarm ? 1 : 0;
 	all.members = list;
 	c->cb.members(c->arg, NULL, &all);
 	call__free(c);

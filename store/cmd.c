@@ -212,6 +212,14 @@ static void decode_numbers(struct reader *r, struct store_cmd *c)
 	case CMD_MEMBER_WISH:
 		c->wish = (enum store_role)get_enum(r, STORE_ROLE_WITNESS);
 		break;
+	case CMD_HASH:
+	case CMD_ALARM:
+		c->member = get_number(r);
+		c->text = get_string(r);
+		if (!c->text)
+			r->bad = true;
+		break;
+	case CMD_CHECK:
 	case CMD_COMPACT:
 	case CMD_LEASE_GRANT:
 	case CMD_LEASE_REVOKE:
@@ -383,6 +391,27 @@ void store_cmd_roster(struct store_cmd *ret, const struct store_member *members,
 	put_number(&ret->bytes, n);
 	for (size_t i = 0; i < n; i++)
 		put_member(&ret->bytes, &members[i]);
+}
+
+static void text_cmd(struct store_cmd *ret, enum store_cmd_kind kind, uint64_t member, const char *text,
+		     uint64_t number)
+{
+	_cleanup_err_ struct err err = ERR_INIT;
+	begin(ret, kind);
+	put_number(&ret->bytes, member);
+	put_string(&ret->bytes, text);
+	put_number(&ret->bytes, number);
+	MUST(decode(ret, NULL, &err) == 0);
+}
+
+void store_cmd_hash(struct store_cmd *ret, uint64_t check, uint64_t member, const char *hex)
+{
+	text_cmd(ret, CMD_HASH, member, hex, check);
+}
+
+void store_cmd_alarm(struct store_cmd *ret, const char *text)
+{
+	text_cmd(ret, CMD_ALARM, 0, text, 0);
 }
 
 int store_cmd_decode(struct store_cmd *ret, const void *data, size_t len, struct err *err)

@@ -25,7 +25,10 @@ enum store_cmd_kind {
 	CMD_MEMBER_SET = 7,   /* a member comes, or says what it is called and where it is (wish NONE) */
 	CMD_MEMBER_WISH = 8,
 	CMD_MOVE_LEADER = 9,
-	CMD_ROSTER = 10 /* all members, for those that apply nothing else */
+	CMD_ROSTER = 10, /* all members, for those that apply nothing else */
+	CMD_CHECK = 11,  /* each member hashes its keys as of here */
+	CMD_HASH = 12,   /* what came of it */
+	CMD_ALARM = 13   /* is to be seen by whoever asks for the members; "": is over */
 };
 
 struct store_cmd {
@@ -34,6 +37,8 @@ struct store_cmd {
 	uint64_t number;              /* revision to compact, TTL in seconds, lease, member (SET: whom it replaces) */
 	uint64_t term, renewed;       /* LEASE_EXPIRE: decided in that term, having seen that renewal */
 	enum store_role wish;         /* MEMBER_WISH */
+	uint64_t member;              /* HASH: whose (number: of which CHECK) */
+	const char *text;             /* HASH: in hex; ALARM */
 	struct store_member *members; /* MEMBER_SET: one; ROSTER: of each its id, name, addresses and wish */
 	size_t n_members;
 	struct store_txn_req txn; /* arrays are ours, blobs referenced */
@@ -47,6 +52,8 @@ void store_cmd_expire(struct store_cmd *ret, uint64_t lease, uint64_t term, uint
 int store_cmd_member_set(struct store_cmd *ret, const struct store_member *m, uint64_t replaces, struct err *err);
 void store_cmd_member_wish(struct store_cmd *ret, uint64_t id, enum store_role wish);
 void store_cmd_roster(struct store_cmd *ret, const struct store_member *members, size_t n);
+void store_cmd_hash(struct store_cmd *ret, uint64_t check, uint64_t member, const char *hex);
+void store_cmd_alarm(struct store_cmd *ret, const char *text);
 /* From a log entry; values are copied. -EPROTO: written by a newer program, or not a command. */
 int store_cmd_decode(struct store_cmd *ret, const void *data, size_t len, struct err *err);
 void store_cmd_done(struct store_cmd *c);

@@ -175,6 +175,8 @@ struct engine {
 	struct list history_reads; /* the first one is under way, if any is */
 	bool history_reading;
 	struct snapshots *snapshots;
+	uint64_t hash_us;
+	char alarm[STORE_ALARM_MAX]; /* replicated; "": none */
 
 	struct {
 		uint64_t at_us, rev;
@@ -272,6 +274,12 @@ int apply__cmd(struct engine *e, const struct store_cmd *cmd, const struct raft_
 	       struct err *err);
 /* Evaluate a transaction that writes nothing. */
 void apply__read_txn(struct engine *e, struct call *call);
+
+/* check.c */
+void check__apply(struct engine *e, const struct store_cmd *cmd, uint64_t index);
+void check__pump(struct engine *e);
+void check__open(struct engine *e);
+void check__close(struct engine *e);
 
 /* range.c */
 void range__serve(struct engine *e, struct call *c); /* now, or through the pool */

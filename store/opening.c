@@ -73,6 +73,7 @@ static int load_state(struct engine *e, const char *dir, struct store_state_meta
 	e->membership = meta->membership;
 	e->has_membership = meta->has_membership;
 	e->level = meta->level;
+	memcpy(e->alarm, meta->alarm, sizeof(e->alarm));
 	e->conf_index = meta->applied;
 	lease__attach_all(e);
 	rc = store_state_reader_open(e->state, &e->reader);
@@ -206,6 +207,7 @@ static int start_raft(struct engine *e, const struct raft_hard_state *hs, struct
 	struct store_log_info info;
 	struct raft_partial partial;
 	snapshot__open(e, &partial);
+	check__open(e);
 	store_log_info(e->log, &info);
 	int rc = raft_new(&(struct raft_config){.id = e->member,
 						.members = e->membership.members,
@@ -262,6 +264,7 @@ void replica__close(struct engine *e)
 {
 	replica__stop(e);
 	members__close(e);
+	check__close(e);
 	snapshot__close(e);
 	raft_free(e->raft);
 	store_log_close(e->log);

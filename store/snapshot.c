@@ -263,6 +263,7 @@ static void take_memory(struct incoming *in)
 	e->membership = m->membership;
 	e->has_membership = m->has_membership;
 	e->level = m->level;
+	memcpy(e->alarm, m->alarm, sizeof(e->alarm));
 	e->conf_index = m->applied;
 	lease__free_all(e);
 	for (size_t i = 0; i < in->t.n_leases; i++)
@@ -375,6 +376,7 @@ void snapshot__pump(struct engine *e)
 {
 	struct incoming *in = e->snapshots->in;
 	copies__pump(e);
+	check__pump(e);
 	if (e->failed && in->phase > PHASE_PIECES && in->phase != PHASE_SWAP && in->phase != PHASE_LOG)
 		in->phase = PHASE_NONE;
 	if (!e->failed)

@@ -68,7 +68,8 @@ struct snapshots {
 	uint64_t sent_floor; /* what it holds at least */
 	struct env_timer idle;
 	struct incoming *in;
-	struct mvcc old; /* memory of before, let go of bit by bit */
+	struct check *check; /* check.c */
+	struct mvcc old;     /* memory of before, let go of bit by bit */
 };
 
 #endif

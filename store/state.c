@@ -104,6 +104,8 @@ int state__read_meta(sqlite3 *db, struct store_state_meta *m, uint64_t *ret_comp
 		for (size_t i = 0; i < ARRAY_LEN(fields); i++)
 			if (streq(name, fields[i].name))
 				*fields[i].to = (uint64_t)sqlite3_column_int64(q, 1);
+		if (streq(name, "alarm"))
+			snprintf(m->alarm, sizeof(m->alarm), "%s", (const char *)sqlite3_column_text(q, 1));
 		if (streq(name, "membership"))
 			rc = take_membership(q, m);
 	}
@@ -434,6 +436,13 @@ static int put_member(struct store_state *st, const struct store_state_member *m
 	return step(st, q);
 }
 
+static int put_alarm(struct store_state *st, const char *text)
+{
+	sqlite3_bind_text(st->meta, 1, "alarm", -1, SQLITE_STATIC);
+	sqlite3_bind_text(st->meta, 2, text, -1, SQLITE_STATIC);
+	return step(st, st->meta);
+}
+
 static int put_membership(struct store_state *st, const struct store_state_meta *m)
 {
 	char data[RAFT_MEMBERSHIP_BYTES_MAX];
@@ -511,6 +520,8 @@ static int write_all(struct store_state *st, struct store_state_batch *b)
 		rc = put_meta(st, fields[i].name, fields[i].value);
 	if (!rc)
 		rc = put_membership(st, &b->meta);
+	if (!rc)
+		rc = put_alarm(st, b->meta.alarm);
 	if (!rc && (b->meta.compacted << STORE_SUB_BITS | STORE_SUB_MAX) > st->compact_done && b->meta.compacted)
 		rc = compact_chunk(st, b->meta.compacted, &b->more_to_compact);
 	return rc;
@@ -597,7 +608,7 @@ static int set_own(struct store_state *st, const struct store_state_own *own)
 	for (size_t i = 0; !rc && i < ARRAY_LEN(fields); i++)
 		rc = put_meta(st, fields[i].name, fields[i].value);
 	if (!rc && own->alone) {
-		rc = run(st->db, "DELETE FROM member");
+		rc = run(st->db, "DELETE FROM member; DELETE FROM meta WHERE name='alarm'");
 		if (!rc)
 			rc = put_membership(
 				st, &(struct store_state_meta){

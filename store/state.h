@@ -21,6 +21,7 @@
 #include "store/mvcc.h"
 
 #define STORE_STATE_FORMAT 2
+#define STORE_ALARM_MAX    256
 #define STORE_SUB_BITS     20 /* versions in one revision */
 #define STORE_SUB_MAX      ((1u << STORE_SUB_BITS) - 1)
 
@@ -31,9 +32,10 @@ struct store_state_meta {
 	uint64_t applied, applied_term, term, vote;
 	uint64_t rev, compacted;
 	struct raft_membership membership; /* as of applied */
-	bool has_membership; /* false: of format 1, whose member is alone. Without members: it is to join */
-	uint64_t level;      /* the cluster's format level */
-	uint64_t forward_id; /* this member's own: those to come are higher */
+	bool has_membership;         /* false: of format 1, whose member is alone. Without members: it is to join */
+	uint64_t level;              /* the cluster's format level */
+	char alarm[STORE_ALARM_MAX]; /* what is wrong with the cluster, for people; "": nothing */
+	uint64_t forward_id;         /* this member's own: those to come are higher */
 };
 
 int store_state_open(struct store_disk *disk, const char *path, struct store_state **ret, struct store_state_meta *meta,
@@ -87,6 +89,10 @@ struct store_state_own {
 	bool alone;
 };
 int store_state_adopt(struct store_disk *disk, const char *path, const struct store_state_own *own, struct err *err);
+
+/* SHA-256 over all keys that live at rev, in their order. In the pool, with a connection of its own. -ESTALE: the state
+ * does not reach back to it any more; -ERANGE: it is not that far. */
+int store_state_hash(struct store_disk *disk, const char *path, uint64_t rev, uint8_t ret[32]);
 
 struct store_state_row {
 	char *key;

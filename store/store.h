@@ -167,6 +167,7 @@ struct store_config {
 	const char *dir;          /* DIR/store: log/ and state.db; made if missing (0700) */
 	struct store_disk *disk;  /* NULL: the real one */
 	uint64_t history_us;      /* compact revisions older than this; 0: 5 minutes */
+	uint64_t hash_us;         /* in a cluster the members' states are compared this often; 0: 10 minutes */
 	size_t history_bytes;     /* in-memory recent history; 0: 64 MiB */
 	bool read_back;           /* tests: verify the state against memory at open */
 	struct store_sizes sizes; /* tests: small ones, so that everything happens often */

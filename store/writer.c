@@ -54,6 +54,7 @@ static void fill_batch(struct engine *e)
 					    .has_membership = e->has_membership,
 					    .level = e->level,
 					    .forward_id = e->next_forward_id};
+	memcpy(b->meta.alarm, e->alarm, sizeof(e->alarm));
 	e->state_sent = e->mvcc.rev;
 	e->state_pending_bytes = 0;
 	struct store_log_info info;

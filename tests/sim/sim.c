@@ -101,6 +101,7 @@ static void configure(struct sim_server *s)
 	s->config.history_us = rand_chance(&sim.rand, 500000) ? 0 : 1000000 * rand_between(&sim.rand, 1, 4);
 	s->config.history_bytes = rand_chance(&sim.rand, 500000) ? 0 : 1000ull << rand_below(&sim.rand, 6);
 	s->config.read_back = true;
+	s->config.hash_us = 100000ull << rand_below(&sim.rand, 6);
 	s->config.sizes = (struct store_sizes){
 		.log_segment = 16384ull << rand_below(&sim.rand, 4),
 		.state_bytes = 500ull << rand_below(&sim.rand, 8),
@@ -241,6 +242,14 @@ static void on_status(void *arg, _unused_ const struct err *err, const struct st
 	}
 }
 
+/* No fault that is simulated here may make them differ. */
+static void on_members(void *arg, _unused_ const struct err *err, const struct store_members *m)
+{
+	struct sim_server *s = arg;
+	if (m && m->n_alarms && sim_server_alive(s))
+		sim_violation("server %u says: %s", s->id, m->alarms[0]);
+}
+
 static void run(struct sim_users *u, const struct plan *p, uint64_t us)
 {
 	unsigned at = 0;
@@ -258,8 +267,10 @@ static void run(struct sim_users *u, const struct plan *p, uint64_t us)
 		else
 			operator_settle(&operator);
 		struct sim_server *s = &servers[at++ % n_servers];
-		if (sim_server_alive(s))
+		if (sim_server_alive(s)) {
 			s->store->engine->status(s->store, on_status, s);
+			store_members(s->store, true, on_members, s);
+		}
 		for (size_t i = 0; i < n_servers; i++)
 			sim_server_run(&servers[i], 1000);
 		sim.now_us += 1000;
