@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <inttypes.h>
 
+#include "lib/core/failpoint.h"
 #include "lib/core/log.h"
 #include "store/snapshot_take.h"
 
@@ -306,6 +307,7 @@ static void log_written(struct env_work *w)
 		return;
 	}
 	store_log_reset_done(e->log);
+	failpoint(SNAPSHOT_TAKEN);
 }
 
 /* The log is the log lane's until it has begun anew: nothing else is prepared, and raft has no ready out. */
@@ -315,6 +317,7 @@ static void begin_log(struct incoming *in)
 	struct store_log_info info;
 	store_log_info(e->log, &info);
 	info.hard_state.commit = MAX(info.hard_state.commit, in->index);
+	failpoint(SNAPSHOT_RESET);
 	store_log_prepare_reset(e->log, &in->job, in->index, in->term, &info.hard_state);
 	e->writing = true;
 	in->phase = PHASE_LOG;
@@ -324,6 +327,7 @@ static void begin_log(struct incoming *in)
 static void tell_raft(struct incoming *in, bool with_memory)
 {
 	struct engine *e = in->engine;
+	failpoint(SNAPSHOT_RESTORE);
 	int rc = raft_restore(e->raft, in->index, in->term, &in->membership);
 	if (rc < 0) {
 		err_set(&in->err, rc, "the state was replaced, and raft does not take it: %s", strerror(-rc));

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <inttypes.h>
 
+#include "lib/core/failpoint.h"
 #include "store/snapshot_internal.h"
 #include "version.h"
 
@@ -80,7 +81,10 @@ static int make(struct copy *c)
 static void work(struct env_work *w)
 {
 	struct copy *c = CONTAINER_OF(w, struct copy, work);
-	c->result = make(c);
+	c->result = failpoint_error(SNAPSHOT_COPY);
+	if (!c->result)
+		c->result = make(c);
+	failpoint(SNAPSHOT_COPIED);
 }
 
 static void finish(struct copy *c)

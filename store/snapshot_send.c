@@ -1,6 +1,7 @@
 /* Sending: pieces of one copy, shared by all members that lag, for as long as it holds enough. */
 #include <errno.h>
 
+#include "lib/core/failpoint.h"
 #include "store/snapshot_internal.h"
 
 static void stream_end(struct stream *s)
@@ -41,7 +42,8 @@ static void read_piece(struct env_work *w)
 	struct stream *s = CONTAINER_OF(w, struct stream, work);
 	size_t max = s->n > 0 ? (size_t)s->n : SNAPSHOT_PIECE;
 	s->piece = xmalloc(max);
-	s->n = copy__read(s->copy, s->piece, max, s->wanted.offset);
+	int rc = failpoint_error(SNAPSHOT_READ);
+	s->n = rc ? rc : copy__read(s->copy, s->piece, max, s->wanted.offset);
 }
 
 static void piece_read(struct env_work *w)
@@ -68,6 +70,7 @@ static void serve(struct engine *e, struct stream *s, struct copy *c)
 	s->work = (struct env_work){.work = read_piece, .done = piece_read, .lane = ENV_LANE_POOL};
 	e->snapshots->sent_us = env_now_us(e->env);
 	e->snapshots->works++;
+	failpoint(SNAPSHOT_SEND);
 	env_submit(e->env, &s->work);
 }
 

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <inttypes.h>
 
+#include "lib/core/failpoint.h"
 #include "store/snapshot_take.h"
 
 #define HEAD_MAGIC    "MINIPART"
@@ -59,7 +60,9 @@ static int write_record(struct taking *t)
 		.version = 1, .id = t->at.id, .index = t->at.index, .term = t->at.term, .offset = t->at.offset};
 	memcpy(r.magic, HEAD_MAGIC, sizeof(r.magic));
 	r.crc = record_crc(&r);
-	int rc = t->disk->ops->sync(t->data);
+	int rc = failpoint_error(SNAPSHOT_RECORD);
+	if (!rc)
+		rc = t->disk->ops->sync(t->data);
 	if (!rc)
 		rc = t->disk->ops->pwrite(t->head, &r, sizeof(r), 0);
 	if (!rc)
@@ -106,11 +109,14 @@ static int reopen(struct taking *t)
 
 int take__piece(struct taking *t, const struct raft_chunk *c, struct err *err)
 {
+	int rc = failpoint_error(SNAPSHOT_PIECE);
+	if (rc)
+		return err_set(err, rc, "its piece cannot be written");
 	bool goes_on =
 		c->id == t->at.id && c->index == t->at.index && c->term == t->at.term && c->offset == t->at.offset;
 	if (c->offset && !goes_on)
 		return err_set(err, -EBADMSG, "a piece of it is missing");
-	int rc = c->offset ? reopen(t) : begin(t, c);
+	rc = c->offset ? reopen(t) : begin(t, c);
 	if (rc)
 		return err_set(err, rc, "its file cannot be opened: %s", strerror(-rc));
 	return put(t, c, err);
@@ -146,13 +152,15 @@ static int verify(struct taking *t, struct snapshot_file_info *ret, struct err *
 int take__whole(struct taking *t, const struct raft_chunk *c, const struct store_state_own *own, struct err *err)
 {
 	struct snapshot_file_info info;
-	int rc = verify(t, &info, err);
+	int rc = failpoint_error(SNAPSHOT_VERIFY);
+	rc = rc ? err_set(err, rc, "it cannot be read back") : verify(t, &info, err);
 	if (rc)
 		return rc;
 	if (info.index != c->index || info.term != c->term || (own->cluster && info.cluster != own->cluster))
 		return err_set(err, -EUCLEAN, "it is not the one that was announced");
 	take__close(t);
 	t->disk->ops->unlink(t->disk, t->head_path); /* from here on the bytes are no longer the leader's */
+	failpoint(SNAPSHOT_ADOPT);
 	struct store_state_own mine = *own;
 	mine.cluster = info.cluster;
 	return store_state_adopt(t->disk, t->data_path, &mine, err);
@@ -206,7 +214,10 @@ static int open_state(struct taking *t, bool load, struct err *err)
 
 int take__replace(struct taking *t, struct err *err)
 {
+	failpoint(SNAPSHOT_LEAVE);
 	int rc = leave_old(t);
+	if (!rc)
+		rc = failpoint_error(SNAPSHOT_RENAME);
 	if (!rc)
 		rc = t->disk->ops->rename(t->disk, t->data_path, t->state_path);
 	if (rc) {
@@ -216,10 +227,12 @@ int take__replace(struct taking *t, struct err *err)
 		return rc;
 	}
 	t->replaced = true;
+	failpoint(SNAPSHOT_RENAMED);
 	t->at = (struct raft_partial){0};
 	rc = t->disk->ops->sync_dir(t->disk, t->dir);
 	if (rc)
 		return err_set(err, rc, "the state's folder cannot be synced: %s", strerror(-rc));
+	failpoint(SNAPSHOT_REPLACED);
 	return open_state(t, true, err);
 }
 
@@ -243,6 +256,7 @@ static bool read_record(struct taking *t, struct record *ret)
 void take__resume(struct taking *t, uint64_t applied)
 {
 	struct record r;
+	failpoint(SNAPSHOT_RESUME);
 	if (reopen(t) || !read_record(t, &r) || r.index <= applied) {
 		take__forget(t);
 		return;

@@ -72,7 +72,23 @@
 	X(STORE_LOCKED, "store.locked", LOOP, NEVER_FAILS)                                                             \
 	X(STORE_OPENED, "store.opened", LOOP, NEVER_FAILS)                                                             \
 	X(STORE_CLOSE, "store.close", LOOP, NEVER_FAILS)                                                               \
-	X(STORE_CLOSED, "store.closed", LOOP, NEVER_FAILS)
+	X(STORE_CLOSED, "store.closed", LOOP, NEVER_FAILS)                                                             \
+	X(SNAPSHOT_COPY, "snapshot.copy", LANE, FAILS)                                                                 \
+	X(SNAPSHOT_COPIED, "snapshot.copied", LANE, NEVER_FAILS)                                                       \
+	X(SNAPSHOT_SEND, "snapshot.send", LOOP, NEVER_FAILS)                                                           \
+	X(SNAPSHOT_READ, "snapshot.read", LANE, FAILS)                                                                 \
+	X(SNAPSHOT_PIECE, "snapshot.piece", LANE, FAILS)                                                               \
+	X(SNAPSHOT_RECORD, "snapshot.record", LANE, FAILS)                                                             \
+	X(SNAPSHOT_VERIFY, "snapshot.verify", LANE, FAILS)                                                             \
+	X(SNAPSHOT_ADOPT, "snapshot.adopt", LANE, NEVER_FAILS)                                                         \
+	X(SNAPSHOT_LEAVE, "snapshot.leave", LANE, NEVER_FAILS)                                                         \
+	X(SNAPSHOT_RENAME, "snapshot.rename", LANE, FAILS)                                                             \
+	X(SNAPSHOT_RENAMED, "snapshot.renamed", LANE, NEVER_FAILS)                                                     \
+	X(SNAPSHOT_REPLACED, "snapshot.replaced", LANE, NEVER_FAILS)                                                   \
+	X(SNAPSHOT_RESTORE, "snapshot.restore", LOOP, NEVER_FAILS)                                                     \
+	X(SNAPSHOT_RESET, "snapshot.reset", LOOP, NEVER_FAILS)                                                         \
+	X(SNAPSHOT_TAKEN, "snapshot.taken", LOOP, NEVER_FAILS)                                                         \
+	X(SNAPSHOT_RESUME, "snapshot.resume", LOOP, NEVER_FAILS)
 
 enum failpoint {
 #define X(id, name, where, fails) FAILPOINT_##id,
