@@ -60,7 +60,8 @@ static void fill_batch(struct engine *e)
 	struct store_log_info info;
 	store_log_info(e->log, &info);
 	b->checkpoint = e->closing || e->removed || snapshot__sync_due(e) ||
-			e->since_checkpoint >= e->sizes.checkpoint || info.bytes >= 3 * e->sizes.log_segment;
+			e->since_checkpoint >= e->sizes.checkpoint ||
+			info.bytes >= 3 * e->sizes.log_segment + (replica__alone(e) ? 0 : e->sizes.log_keep);
 }
 
 static void submit(struct engine *e)
