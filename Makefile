@@ -19,6 +19,8 @@ GIT_COMMIT := $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
 OPT ?= $(if $(SAN),-O1,-O2)
 WARN := -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith \
 	-Wwrite-strings -Wvla -Werror
+# What a sanitizer puts in between hides from gcc what it would know of lengths and values.
+WARN += $(if $(SAN),-Wno-format-truncation -Wno-maybe-uninitialized -Wno-unknown-warning-option)
 CPPFLAGS := -I. -I$(B)/gen -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64
 CFLAGS := -std=gnu17 $(OPT) -g -fno-omit-frame-pointer -ffunction-sections -fdata-sections -fstack-protector-strong \
 	-fno-strict-aliasing $(WARN) $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all,-D_FORTIFY_SOURCE=2)
