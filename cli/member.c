@@ -335,15 +335,20 @@ static void say_progress(const struct asked *a, uint64_t *said_ms)
 static int catch_up(struct member *m, struct err *err)
 {
 	struct asked a;
-	uint64_t said_ms = 0;
+	uint64_t said_ms = 0, enough = 0;
 	struct call_to w = waiter(m);
 	for (;;) {
 		int r = ask(m, &a, err);
 		if (r < 0)
 			return r;
-		if (a.known && a.member && a.me.role == a.me.wish && a.me.role != STORE_ROLE_NONE)
+		/* Its role counts as soon as its log says so; what it is to be stands before that, but is known only once
+		 * it was applied. */
+		if (!enough && a.known && a.member)
+			enough = MAX(a.commit, (uint64_t)1);
+		bool all = enough && a.applied >= enough;
+		if (all && a.me.role == a.me.wish && a.me.role != STORE_ROLE_NONE)
 			break;
-		if (a.known && a.member && a.me.wish == STORE_ROLE_NONE)
+		if (all && a.member && a.me.wish == STORE_ROLE_NONE)
 			return removed(m, err);
 		say_progress(&a, &said_ms);
 		if (call_wait(&w, POLL_MS) < 0)
