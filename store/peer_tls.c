@@ -168,6 +168,8 @@ static void set_address(struct peer *r, const char *address)
 	if (streq(r->address, address))
 		return;
 	snprintf(r->address, sizeof(r->address), "%s", address);
+	if (r->dialing && streq(r->dialing->address, address))
+		return;
 	/* Who moved is looked for where it is now, also while the old connection seems to live. */
 	if (r->dialing)
 		peer_conn__close(STEAL(r->dialing));
@@ -302,7 +304,7 @@ void peer__heard(struct peer_tls *p, const struct peer_address *a, struct peer_c
 	bool moved = !streq(a->text, r->heard.text);
 	r->heard = *a;
 	tell_all(p, a, from);
-	if (!moved || r->out)
+	if (!moved || r->out || (r->dialing && streq(r->dialing->address, a->text)))
 		return;
 	r->tries = 0;
 	if (r->dialing)
