@@ -25,6 +25,7 @@ kn 3 create -f - <<<"$FACTS" >/dev/null
 check "a deployment made at the third is worked on" eventually 5 pods_are 2 2
 before=$(holders 2)
 is "controllers and scheduler run at one server each" 2 "$(wc -w <<<"$before")"
+expect "the way to the others is measured" 'mini_peer_connected\{member="[0-9a-f]{16}"\} 1' api 1 /metrics
 write_history 2 4 1 2 3
 check "clients write" eventually 5 acked_since 0
 

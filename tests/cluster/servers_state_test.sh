@@ -1,0 +1,116 @@
+#!/bin/bash
+# Three servers that lose what they hold: one that was away for too long, a damaged log, a damaged state, a disk that is
+# gone, all of them at once; and a copy saved and restored. Clients keep writing; their history is judged at the end.
+. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/servers_lib.sh"
+
+network 4 || { not_ok "network"; exit 1; }
+three_servers
+is "a write" 201 "$(write 1 hello 1)"
+write_history 2 15 1 2 3
+check "clients write" eventually 5 acked_since 0
+
+MAPS=/api/v1/namespaces/default/configmaps
+# heave I N: N MB through server I, all under one name: it is the log that grows. (What says nothing new is not written.)
+for c in a b; do printf '{"metadata":{"name":"hello"},"data":{"v":"%s"}}' "$(head -c 900000 /dev/zero | tr '\0' $c)" >"$WORK/$c"; done
+heave() {
+	local n
+	for n in $(seq "$2"); do
+		[ "$n" = 1 ] || echo next
+		printf 'url=https://%s:6443%s/hello\nrequest=PUT\nheader="Content-Type: application/json"\ndata-binary=@%s\n' \
+			"$(address "$1")" "$MAPS" "$WORK/$([ $((n % 2)) = 0 ] && echo a || echo b)"
+		printf 'output=/dev/null\ninsecure\nfail\ncert=%s\n' "$CERT"
+	done >"$WORK/curlrc"
+	LIMIT=90 limited curl -s -K "$WORK/curlrc"
+}
+copied() { says "$1" 'state was taken over from the leader'; }
+flip() { # FILE: a few bytes in the middle of what was written to it
+	python3 - "$1" <<'PY'
+import sys
+with open(sys.argv[1], "r+b") as f:
+    data = f.read()
+    at = len(data.rstrip(b"\0")) // 2
+    f.seek(at)
+    f.write(bytes(b ^ 0x5a for b in data[at:at + 16]))
+PY
+}
+same_as_before() { # N: what was written first is there, read from the server's own memory
+	[ "$(api "$1" "$MAPS/first?resourceVersion=0" | jq -r .data.v)" = 1 ]
+}
+is "what all that follows must keep" 201 "$(write 2 first 1)"
+
+# ---- away for too long ----
+kill9 3
+at=$(now_ms)
+check "one is away, the others take 150 MB" heave 1 200
+start 3
+check "it comes back" await_ready 3
+check "it is told the whole state: the log does not go back so far" eventually 15 copied 3
+check "and catches up" caught_up 3 1 20
+check "it has what was written before" same_as_before 3
+# a new one starts from the same copy
+TOKEN=$(token 2)
+start 4 --name s4 --join https://10.77.0.2:6443 --token "$TOKEN"
+check "a fourth joins: with a copy, too" await_ready 4
+check "it has what was written before" same_as_before 4
+is "it is removed again" 200 "$(api 1 /mini/v1/members/s4 -X DELETE -o /dev/null -w '%{http_code}')"
+check "and ends" eventually 15 eval '! kill -0 '"${PID[4]}"
+unset "PID[4]"
+
+# ---- damaged ----
+find_leader 1 2 3
+victim=$((LEADER % 3 + 1))
+kill9 $victim
+flip "$(ls -S "$WORK/s$victim"/store/log/*.log | head -n 1)"
+start $victim
+check "the log of one is damaged: it comes back by itself" await_ready $victim
+expect "and says what happened" 'damaged' said $victim
+check "three voters, none of them twice" eventually 10 members_are $victim "s1:voter s2:voter s3:voter"
+check "it has what was written before" eventually 10 same_as_before $victim
+find_leader 1 2 3
+victim=$((LEADER % 3 + 1))
+kill9 $victim
+flip "$WORK/s$victim/store/state.db"
+start $victim
+check "the state of one is damaged: it comes back by itself" await_ready $victim
+check "it has what was written before" eventually 10 same_as_before $victim
+# the leader's disk is gone
+find_leader 1 2 3
+victim=$LEADER
+at=$(now_ms)
+kill9 $victim
+go_on "the leader is gone with its disk" "$at" $victim
+rm -rf "$WORK/s$victim/store"
+start $victim
+check "it comes back with an empty one" await_ready $victim
+check "three voters" eventually 10 members_are $victim "s1:voter s2:voter s3:voter"
+check "it has what was written before" eventually 10 same_as_before $victim
+
+# ---- all at once ----
+{ kill -9 "${PID[1]}" "${PID[2]}" "${PID[3]}" && wait "${PID[1]}" "${PID[2]}" "${PID[3]}"; } 2>/dev/null
+for i in 1 2 3; do start $i; done
+for i in 1 2 3; do check "all were killed: server $i comes back" await_ready $i; done
+at=$(now_ms)
+go_on "all were killed" "$at"
+
+# ---- a copy is saved and restored ----
+ctl() { limited "$MINICTL" --kubeconfig "$WORK/s1/admin.kubeconfig" --server https://10.77.0.1:6443 "$@"; }
+check "a copy is saved while clients write" ctl snapshot save "$WORK/copy"
+is "after it, another write" 201 "$(write 1 later 1)"
+expect "it can be looked into" 'Keys: ' ctl snapshot inspect "$WORK/copy"
+check "it is restored" ctl snapshot restore "$WORK/copy" --dir "$WORK/s5"
+rm -rf "$WORK/s4" && mv "$WORK/s5" "$WORK/s4"
+start 4 --name r1
+check "a new cluster starts with it" await_ready 4
+CERT=$WORK/cert4.pem
+sed -n 's/.*client-certificate-data: //p' "$WORK/s4/admin.kubeconfig" | base64 -d >"$CERT"
+sed -n 's/.*client-key-data: //p' "$WORK/s4/admin.kubeconfig" | base64 -d >>"$CERT"
+is "of one server" "r1:voter" "$(members 4)"
+is "what was written before is there" 1 "$(api 4 "$MAPS/first" | jq -r .data.v)"
+is "what was written after is not" 404 "$(api 4 "$MAPS/later" -o /dev/null -w '%{http_code}')"
+is "it takes writes" 201 "$(write 4 anew)"
+CERT=$WORK/cert.pem
+is "the old cluster knows nothing of it" "s1:voter s2:voter s3:voter" "$(members 1)"
+
+judge_history
+stop_all
