@@ -2,7 +2,8 @@
 
 #include <errno.h>
 
-#define ANSWER_MAX (4u << 20)
+#define ANSWER_MAX    (4u << 20)
+#define CLOSING_TURNS 4
 
 struct one {
 	bool done;
@@ -145,6 +146,9 @@ int call(const struct call_to *to, const char *method, const char *path, const j
 	if (!o.done)
 		http_call_cancel(o.call);
 	http_client_free(client);
+	/* its memory goes with its handles, and the loop may not turn again */
+	for (int i = 0; i < CLOSING_TURNS; i++)
+		uv_run(to->loop, UV_RUN_NOWAIT);
 	tls_context_unref(tls);
 	r = o.done ? take_answer(&o, ret, err) : err_set(err, -ECANCELED, "stopped");
 	buf_done(&o.text);

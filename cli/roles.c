@@ -26,6 +26,7 @@
 struct process {
 	enum role role;
 	struct options own; /* the given ones, and what this host remembers */
+	char *joined_server, *joined_pods, *joined_services;
 	const struct options *options;
 	uv_loop_t loop;
 	struct env *env;
@@ -228,20 +229,18 @@ static int remote_client(struct process *p, const struct pki_pair *ca, const str
 /* A node of a cluster elsewhere: joins it, or has joined, and then knows where it is. */
 static int agent_join(struct process *p, struct err *err)
 {
-	char *server = NULL, *pods = NULL, *services = NULL;
 	struct join_ctx c = {.env = p->env, .loop = &p->loop, .stop = &p->ending, .options = p->options};
 	int r = p->options->join ? join_agent(&c, p->node_name, p->node_ip, err) : 0;
 	if (r == 0)
-		r = join_agent_settings(p->options->dir, &server, &pods, &services, err);
+		r = join_agent_settings(p->options->dir, &p->joined_server, &p->joined_pods, &p->joined_services, err);
 	if (r < 0)
 		return r;
-	/* these live as long as the process */
-	if (server && !p->own.server)
-		p->own.server = server;
-	if (pods)
-		p->own.cluster_cidr = pods;
-	if (services)
-		p->own.service_cidr = services;
+	if (p->joined_server && !p->own.server)
+		p->own.server = p->joined_server;
+	if (p->joined_pods)
+		p->own.cluster_cidr = p->joined_pods;
+	if (p->joined_services)
+		p->own.service_cidr = p->joined_services;
 	return 0;
 }
 
@@ -361,6 +360,9 @@ int role_run(enum role role, const struct options *o, int report, struct err *er
 	env_uv_free(p->env);
 	uv_loop_close(&p->loop);
 	int r = err_move(err, &p->err);
+	free(p->joined_server);
+	free(p->joined_pods);
+	free(p->joined_services);
 	free(p);
 	return r;
 }

@@ -120,6 +120,7 @@ expect "who lost its store comes back as another member" 'mini is ready' server 
 is "with everything" 4 "$(kc c get configmap x -o 'jsonpath={.data.k}')"
 three_voters() { [ "$(members a | grep -c ' voter ')" = 3 ]; }
 check "three members still" eventually 10 three_voters
+[ "$TAP_BAD" = 0 ] || ctl a cluster status
 kill_hard b
 kill_hard c
 fails "without a quorum, writes are refused with a reason" 'no quorum: a majority of its voters must be up' \
