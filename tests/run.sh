@@ -15,6 +15,7 @@ all=
 # Count one program's TAP; show its output when something failed.
 tally() {
 	local name=$1 rc=$2 seconds=$3 ok bad skip
+	sed -i -E 's/^not (ok [0-9]+ # SKIP)/\1/' "$out" # cmocka's way to tell of one
 	skip=$(grep -cE '^ok .*# *SKIP' "$out")
 	ok=$(grep -E '^ok ' "$out" | grep -cvE '# *SKIP')
 	bad=$(grep -cE '^not ok ' "$out")

@@ -21,10 +21,13 @@ static bool alive(const struct sim_watcher *w)
 	return w->server && sim_server_alive(w->server) && w->server->life == w->life;
 }
 
-/* What the store knows the watch by: one that a watcher has left behind says nothing to it. */
+/* What the store knows the watch by: one that a watcher has left behind says nothing to it. A server that died may have
+ * kept it, so each lives as long as the process. */
 struct sim_handle {
 	struct sim_watcher *watcher;
+	struct sim_handle *before;
 };
+static struct sim_handle *handles;
 
 static struct sim_watcher *current(void *arg)
 {
@@ -114,7 +117,8 @@ static void start_from(struct sim_watcher *w, struct sim_server *s, uint64_t fro
 	w->from = from;
 	w->session = ledger_session(w->lo, w->hi, from);
 	w->handle = NEW(struct sim_handle);
-	w->handle->watcher = w;
+	*w->handle = (struct sim_handle){.watcher = w, .before = handles};
+	handles = w->handle;
 	w->watch = store_watch(s->store,
 			       &(struct store_watch_req){.key = lo,
 							 .end = hi,
