@@ -53,7 +53,7 @@ LIBS_MINIRUN := -lseccomp -lcap -ljansson
 all: $(B)/minid $(B)/minictl $(B)/minirun $(B)/pause
 
 help:
-	@sed -n 's/^## //p' Makefile tests/sim/sim.mk tests/cluster/cluster.mk
+	@sed -n 's/^## //p' Makefile tests/sim/sim.mk tests/cluster/cluster.mk tests/bench/store/store.mk
 
 ## make              build minid, minictl and minirun under build/
 ## make demo         a whole cluster on this host, with a small web service in it (as root)
@@ -181,6 +181,7 @@ $(B)/fuzz/%: $(B)/fuzz/obj/tests/fuzz/%.o $(B)/fuzz/all.a
 fuzz-build: $(FUZZ_BIN)
 
 -include tests/sim/sim.mk
+-include tests/bench/store/store.mk
 -include tests/cluster/cluster.mk
 
 # ---- checks ----

@@ -7,10 +7,14 @@ build="gcc make git libc6-dev libuv1-dev node-llhttp libsqlite3-dev libyaml-dev 
 tests="libcmocka-dev clang libclang-rt-14-dev clang-format clang-tidy python3 skopeo umoci runc crun etcd-server etcd-client
 	procps curl openssl jq util-linux wrk python3-kubernetes"
 
+# for `make bench-store` alone
+bench="etcd-server libnghttp2-dev"
+
 case "${1:-build}" in
 build) want=$build ;;
+bench) want="$build $bench" ;;
 test) want="$build $tests" ;;
-*) echo "usage: deps.sh build|test" >&2; exit 2 ;;
+*) echo "usage: deps.sh build|test|bench" >&2; exit 2 ;;
 esac
 
 missing=
