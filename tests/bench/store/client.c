@@ -1,8 +1,8 @@
 /* The bench's client: one process, many connections, the same shape for both stores.
  *
  *   store_client certs DIR                              a CA, a server's and three members' certificates
- *   store_client put  PROTO PORTS CERTS CONNS CLIENTS SECONDS KEYS   -> per_s p50_ms p99_ms cpu_percent
- *   store_client fill PROTO PORTS CERTS CONNS CLIENTS N KEYS         -> per_s p50_ms p99_ms cpu_percent
+ *   store_client put  PROTO PORTS CERTS CONNS CLIENTS SECONDS KEYS   -> per_s p50_ms p99_ms cpu_percent puts
+ *   store_client fill PROTO PORTS CERTS CONNS CLIENTS N KEYS         -> per_s p50_ms p99_ms cpu_percent puts
  *   store_client watch PROTO PORTS CERTS CONNS WATCHERS EVENTS       -> created_ms all_told_ms(median) max_ms
  *   store_client count|compact|await PROTO PORTS CERTS               -> keys | ms | ms until it answers
  *
@@ -220,8 +220,8 @@ static void run_puts(struct client *c, unsigned clients)
 	if (c->failed)
 		fprintf(stderr, "store_client: %llu puts failed\n", (unsigned long long)c->failed);
 	qsort(c->took_us, c->n_took, sizeof(uint32_t), by_value);
-	printf("%.0f %.3f %.3f %.0f\n", (double)(c->n_took - c->failed) / s, c->took_us[c->n_took / 2] / 1e3,
-	       c->took_us[c->n_took * 99 / 100] / 1e3, (cpu_s() - cpu) / s * 100);
+	printf("%.0f %.3f %.3f %.0f %zu\n", (double)(c->n_took - c->failed) / s, c->took_us[c->n_took / 2] / 1e3,
+	       c->took_us[c->n_took * 99 / 100] / 1e3, (cpu_s() - cpu) / s * 100, c->n_took);
 }
 
 /* ---- watches ---- */

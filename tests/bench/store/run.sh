@@ -77,22 +77,37 @@ row() {
 }
 floor_row() { echo "| $1 | $2 | $(calc %.1f "$2 / $FLOOR") | $3 | $(calc %.1f "$3 / $FLOOR") |" >>"$WORK/floors"; }
 
+# CPU time of a server's processes so far: mini or etcd
+cpu_ns() {
+	local n
+	for n in "${!PID[@]}"; do [[ $n == ${1:0:1}* ]] && cat "/proc/${PID[$n]}"/task/*/schedstat; done 2>/dev/null |
+		awk '{ n += $1 } END { printf "%.0f\n", n }'
+}
+# put_round PROTO PORTS CONNS CLIENTS: the client's line, and the servers' microseconds of CPU a put
+put_round() {
+	local before line
+	before=$(cpu_ns "$1")
+	line=$(c put "$1" "$2" "$CERTS" "$3" "$4" "$EACH" 10000)
+	echo "$line $(awk -v a="$before" -v b="$(cpu_ns "$1")" '{ printf "%.1f", (b - a) / 1000 / $5 }' <<<"$line")" >>"$WORK/puts.$1"
+}
+
 # puts PART CONNS CLIENTS MINI_PORTS ETCD_PORTS: ours and etcd in turns, ROUNDS times
 puts() {
 	local r
 	rm -f "$WORK/puts.mini" "$WORK/puts.etcd"
 	for r in $(seq "$ROUNDS"); do
-		c put mini "$4" "$CERTS" "$2" "$3" "$EACH" 10000 >>"$WORK/puts.mini"
-		c put etcd "$5" "$CERTS" "$2" "$3" "$EACH" 10000 >>"$WORK/puts.etcd"
+		put_round mini "$4" "$2" "$3"
+		put_round etcd "$5" "$2" "$3"
 	done
 	M_RATE=$(column 1 <"$WORK/puts.mini" | median) E_RATE=$(column 1 <"$WORK/puts.etcd" | median)
 	M_P50=$(column 2 <"$WORK/puts.mini" | median) E_P50=$(column 2 <"$WORK/puts.etcd" | median)
 	M_P99=$(column 3 <"$WORK/puts.mini" | median) E_P99=$(column 3 <"$WORK/puts.etcd" | median)
 	M_CPU=$(column 4 <"$WORK/puts.mini" | median) E_CPU=$(column 4 <"$WORK/puts.etcd" | median)
+	M_COST=$(column 6 <"$WORK/puts.mini" | median) E_COST=$(column 6 <"$WORK/puts.etcd" | median)
 	FLOOR=$(sync_ms)
 	floor_row "$1, $3 client(s): ms a put (p50)" "$M_P50" "$E_P50"
 }
-tail_of() { echo "p99 $M_P99 / $E_P99 ms, the client used $M_CPU / $E_CPU % of a core"; }
+tail_of() { echo "p99 $M_P99 / $E_P99 ms; CPU a put: server(s) $M_COST / $E_COST us; the client used $M_CPU / $E_CPU % of a core"; }
 
 bench_one() {
 	note "one server"
