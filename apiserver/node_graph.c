@@ -187,7 +187,7 @@ void node_graph_observe(struct node_graph *g, struct resource *pods, const char 
 	}
 	_cleanup_json_ json_t *tree = o ? object_tree(o) : NULL;
 	const char *node = json_get_str(json_object_get(tree, "spec"), "nodeName", "");
-	if (!*node) {
+	if (!o || !*node) {
 		remember_none(g, rest, rev);
 		return;
 	}

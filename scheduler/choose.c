@@ -117,7 +117,7 @@ static bool will_do(const struct states *s, const struct sched_pod *pod, const s
 static struct sched_node *best(const struct cache *c, const struct sched_pod *pod, struct sched_node *const *nodes,
 			       size_t n, uint64_t (*random)(void *arg, uint64_t n), void *arg)
 {
-	struct states states;
+	struct states states = {0};
 	if (n == 1)
 		return nodes[0];
 	prepare(&states, c, pod, nodes, n);
@@ -153,7 +153,7 @@ struct sched_node *cache_choose(struct cache *c, const struct sched_pod *pod, ui
 	size_t nodes = c->n_sorted, want = enough(nodes), n = 0, looked = 0;
 	_cleanup_free_ struct sched_node **fit = NEW_N(struct sched_node *, want + 1);
 	struct tally tally = {0};
-	struct states states;
+	struct states states = {0};
 	prepare(&states, c, pod, NULL, 0);
 	size_t start = nodes ? c->next % nodes : 0;
 	while (looked < nodes && n < want) {
