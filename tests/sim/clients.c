@@ -279,10 +279,8 @@ static void on_number(void *arg, const struct err *err, uint64_t value)
 			l->renewed_us = o->call_us;
 			leases[n_leases++] = value;
 		} else if (o->kind == OP_KEEPALIVE) {
-			/* a renewal in the last moment may cross its end */
 			struct sim_lease *l = ledger_lease(o->lease);
-			if (o->call_us < l->renewed_us + l->ttl_s * 800000)
-				l->renewed_us = MAX(l->renewed_us, o->call_us);
+			l->renewed_us = MAX(l->renewed_us, o->call_us);
 		} else if (o->kind == OP_COMPACT) {
 			o->users->compactions++;
 		}
