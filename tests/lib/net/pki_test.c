@@ -160,11 +160,37 @@ static void test_jwt_vector(void **state)
 	free(claims);
 }
 
+/* One key, three places to find it: the same hash. Another key: another. */
+static void test_key_hash(void **state)
+{
+	(void)state;
+	struct pki_pair ca = {0}, other = {0};
+	struct pki_request req = {.common_name = "x"};
+	uint8_t of_cert[32], of_key[32], of_csr[32], of_other[32];
+	char *csr = NULL;
+	make_ca(&ca);
+	make_ca(&other);
+	assert_int_equal(pki_cert_key_hash(ca.cert_pem, of_cert, NULL), 0);
+	assert_int_equal(pki_key_hash(ca.key_pem, of_key, NULL), 0);
+	assert_int_equal(pki_make_csr(ca.key_pem, &req, &csr, NULL), 0);
+	assert_int_equal(pki_csr_key_hash(csr, of_csr, NULL), 0);
+	assert_memory_equal(of_cert, of_key, 32);
+	assert_memory_equal(of_cert, of_csr, 32);
+	assert_int_equal(pki_cert_key_hash(other.cert_pem, of_other, NULL), 0);
+	assert_memory_not_equal(of_cert, of_other, 32);
+	assert_int_equal(pki_cert_key_hash("nonsense", of_other, NULL), -EINVAL);
+	assert_int_equal(pki_key_hash(ca.cert_pem, of_other, NULL), -EINVAL);
+	assert_int_equal(pki_csr_key_hash(ca.cert_pem, of_other, NULL), -EINVAL);
+	free(csr);
+	pki_pair_done(&ca);
+	pki_pair_done(&other);
+}
+
 int main(void)
 {
 	cmocka_set_message_output(CM_OUTPUT_TAP);
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_issue), cmocka_unit_test(test_csr),
-					   cmocka_unit_test(test_contexts_refuse), cmocka_unit_test(test_jwt),
-					   cmocka_unit_test(test_jwt_vector)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_issue),    cmocka_unit_test(test_csr),
+					   cmocka_unit_test(test_key_hash), cmocka_unit_test(test_contexts_refuse),
+					   cmocka_unit_test(test_jwt),      cmocka_unit_test(test_jwt_vector)};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
