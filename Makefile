@@ -96,6 +96,10 @@ $(foreach f,$(FOLDERS) runtime,$(eval $(call FOLDER_RULE,$(f))))
 $(call ARCHIVE,cli/minictl): $(filter-out %/main.o,$(call OBJ_OF,cli/minictl))
 	@rm -f $@
 	@$(AR) rcs $@ $^
+# And minid without its own.
+$(call ARCHIVE,cli): $(filter-out %/minid.o,$(call OBJ_OF,cli))
+	@rm -f $@
+	@$(AR) rcs $@ $^
 $(B)/llhttp.a: $(LLHTTP_OBJ)
 	@rm -f $@
 	@$(AR) rcs $@ $^
@@ -132,8 +136,7 @@ USES_controllers := controllers $(LIB_ALL)
 USES_scheduler := scheduler $(LIB_ALL)
 USES_nodeagent := nodeagent nodeagent/image nodeagent/network $(LIB_ALL)
 USES_proxy := proxy $(LIB_ALL)
-USES_cli := cli/minictl $(LIB_ALL)
-USES_cli := cli/minictl $(LIB_ALL)
+USES_cli := cli/minictl cli $(FOLDERS)
 USES_sim := $(FOLDERS)
 # tests/lib/api/kinds/pod_test.c -> lib/api; tests/store/mvcc_test.c -> store
 UNIT_OF = $(if $(filter tests/lib/%,$(1)),lib/$(word 3,$(subst /, ,$(1))),$(word 2,$(subst /, ,$(1))))
@@ -161,7 +164,7 @@ $(B)/tests/bench/%_bench: $(B)/tests/bench/%_bench.o $(ARCHIVES)
 # ---- fuzz targets: tests/fuzz/x_fuzz.c, everything built anew by clang with its sanitizers ----
 FUZZ_CC := clang
 FUZZ_FLAGS := -fsanitize=address,undefined -fno-sanitize-recover=all
-FUZZ_FOLDERS := lib/core lib/net lib/api lib/api/kinds nodeagent/image raft store
+FUZZ_FOLDERS := lib/core lib/net lib/api lib/api/kinds lib/client nodeagent/image raft store
 FUZZ_BIN := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(sort $(wildcard tests/fuzz/*_fuzz.c)))
 FUZZ_OBJ := $(foreach f,$(FUZZ_FOLDERS),$(patsubst %.c,$(B)/fuzz/obj/%.o,$(call SRC_OF,$(f)))) \
 	$(patsubst %,$(B)/fuzz/obj/llhttp/%.o,api http llhttp) $(B)/fuzz/obj/nodeagent/cri_log.o
