@@ -100,6 +100,19 @@ three_servers() {
 	check "three voters" eventually 10 members_are 1 "s1:voter s2:voter s3:voter"
 }
 
+# heave I N: N MB through server I, all under one name: it is the log that grows. (What says nothing new is not written.)
+heave() {
+	local n c
+	[ -e "$WORK/a" ] || for c in a b; do printf '{"metadata":{"name":"hello"},"data":{"v":"%s"}}' "$(head -c 900000 /dev/zero | tr '\0' $c)" >"$WORK/$c"; done
+	for n in $(seq "$2"); do
+		[ "$n" = 1 ] || echo next
+		printf 'url=https://%s:6443%s/hello\nrequest=PUT\nheader="Content-Type: application/json"\ndata-binary=@%s\n' \
+			"$(address "$1")" /api/v1/namespaces/default/configmaps "$WORK/$([ $((n % 2)) = 0 ] && echo a || echo b)"
+		printf 'output=/dev/null\ninsecure\nfail\ncert=%s\n' "$CERT"
+	done >"$WORK/curlrc"
+	LIMIT=90 limited curl -s -K "$WORK/curlrc"
+}
+
 # ---- faults ----
 sever() { # A B: nothing passes between them
 	inside "$1" iptables -A INPUT -s "$(address "$2")" -j DROP

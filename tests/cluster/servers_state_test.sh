@@ -11,18 +11,6 @@ write_history 2 15 1 2 3
 check "clients write" eventually 5 acked_since 0
 
 MAPS=/api/v1/namespaces/default/configmaps
-# heave I N: N MB through server I, all under one name: it is the log that grows. (What says nothing new is not written.)
-for c in a b; do printf '{"metadata":{"name":"hello"},"data":{"v":"%s"}}' "$(head -c 900000 /dev/zero | tr '\0' $c)" >"$WORK/$c"; done
-heave() {
-	local n
-	for n in $(seq "$2"); do
-		[ "$n" = 1 ] || echo next
-		printf 'url=https://%s:6443%s/hello\nrequest=PUT\nheader="Content-Type: application/json"\ndata-binary=@%s\n' \
-			"$(address "$1")" "$MAPS" "$WORK/$([ $((n % 2)) = 0 ] && echo a || echo b)"
-		printf 'output=/dev/null\ninsecure\nfail\ncert=%s\n' "$CERT"
-	done >"$WORK/curlrc"
-	LIMIT=90 limited curl -s -K "$WORK/curlrc"
-}
 copied() { says "$1" 'state was taken over from the leader'; }
 flip() { # FILE: a few bytes in the middle of what was written to it
 	python3 - "$1" <<'PY'
@@ -105,7 +93,7 @@ check "a new cluster starts with it" await_ready 4
 CERT=$WORK/cert4.pem
 sed -n 's/.*client-certificate-data: //p' "$WORK/s4/admin.kubeconfig" | base64 -d >"$CERT"
 sed -n 's/.*client-key-data: //p' "$WORK/s4/admin.kubeconfig" | base64 -d >>"$CERT"
-is "of one server" "r1:voter" "$(members 4)"
+check "of one server" eventually 5 members_are 4 r1:voter
 is "what was written before is there" 1 "$(api 4 "$MAPS/first" | jq -r .data.v)"
 is "what was written after is not" 404 "$(api 4 "$MAPS/later" -o /dev/null -w '%{http_code}')"
 is "it takes writes" 201 "$(write 4 anew)"

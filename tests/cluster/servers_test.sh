@@ -141,26 +141,34 @@ kill9 2
 start 2
 check "its disk is quick again" await_ready 2
 
-# ---- the disk of one is full ----
-dd if=/dev/zero of="$WORK/s3/filler" bs=1M count=1000 2>/dev/null
+# ---- the disk of one is full: of a follower, then of the leader ----
 full() { [ "$(stat_of 3 readOnly)" = true ]; }
+has_room() { [ "$(stat_of 3 readOnly)" = false ]; }
 fill() { # the room its log had made is used up
 	local i
-	for i in $(seq 100); do
+	dd if=/dev/zero of="$WORK/s3/filler" bs=1M count=1000 2>/dev/null
+	for i in $(seq 20); do
 		full && return
-		write 1 "big$1-$i" "$(head -c 700000 /dev/zero | tr '\0' x)" >/dev/null
+		heave 1 3
 	done
 	return 1
 }
-check "the disk of the third is full: it knows" eventually 1 fill 1
-echo "# log of the third: $(du -sm "$WORK/s3/store/log" | cut -f1) MB"
-at=$(now_ms)
-go_on "the others go on" "$at" 3
-expect "an alarm says so" 'disk is full' status 3
-rm "$WORK/s3/filler"
-has_room() { [ "$(stat_of 3 readOnly)" = false ]; }
-check "there is room again: it goes on" eventually 10 has_room
-check "and catches up" caught_up 3 1 20
+others_lead() { leads 1 || leads 2; }
+for who in follower leader; do
+	to=s1
+	[ $who = leader ] && to=s3
+	post 1 /mini/v1/move-leader "{\"to\":\"$to\"}" >/dev/null
+	check "$to leads" eventually 5 leads "${to#s}"
+	check "the disk of the third, a $who, is full: it knows" fill
+	at=$(now_ms)
+	go_on "the others go on" "$at" 3
+	check "one of them leads" eventually 5 others_lead
+	expect "an alarm says so" 'disk is full' status 3
+	is "it can be read" 200 "$(api 3 '/api/v1/namespaces/default/configmaps/hello?resourceVersion=0' -o /dev/null -w '%{http_code}')"
+	rm "$WORK/s3/filler"
+	check "there is room again: it goes on" eventually 10 has_room
+	check "and catches up" caught_up 3 1 20
+done
 
 # ---- moved ----
 eventually 5 find_leader 1 2 3
