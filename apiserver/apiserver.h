@@ -22,6 +22,7 @@ struct apiserver_config {
 	unsigned node_port_min, node_port_max; /* 30000..32767 */
 	const char *cluster_cidr;              /* what a node that joins is told; may be NULL */
 	const char *name;                      /* of this server; may be NULL */
+	bool alone;                            /* no other server can join this one */
 	const char *ca_key_pem;                /* signs what joins; NULL: nobody can, here */
 	const char *ca_pem;                    /* client certificates are verified against it; also kube-root-ca.crt */
 	const char *sa_key_pem;                /* signs and verifies ServiceAccount tokens */

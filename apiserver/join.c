@@ -208,6 +208,11 @@ static int join_decode(struct request *r)
 	j->agent = streq(kind, "agent");
 	if (!j->agent && !streq(kind, "server"))
 		return fail_bad(r, "kind is \"server\" or \"agent\"");
+	if (!j->agent && r->server->alone)
+		return err_status(
+			&r->err, ERR_FORBIDDEN,
+			"this is a cluster of one server (a demo, or its port for peers is taken): `minid server` "
+			"starts one that others can join");
 	if (!user_in_group(r->user, j->agent ? JOIN_GROUP_AGENTS : JOIN_GROUP_SERVERS) &&
 	    !user_in_group(r->user, "system:masters"))
 		return err_status(&r->err, ERR_FORBIDDEN,

@@ -61,6 +61,7 @@ int apiserver_new(struct env *env, uv_loop_t *loop, const struct apiserver_confi
 	a->service_ips = ips;
 	a->service_cidr = dup_or_null(config->service_cidr);
 	a->cluster_cidr = dup_or_null(config->cluster_cidr);
+	a->alone = config->alone;
 	a->name = dup_or_null(config->name);
 	a->ca_pem = dup_or_null(config->ca_pem);
 	a->ca_key_pem = dup_or_null(config->ca_key_pem);

@@ -72,7 +72,7 @@ struct apiserver {
 	uint64_t made_us;
 	uint64_t event_lease, event_lease_us; /* under which events are written, and since when */
 
-	bool started, closing, nudging;
+	bool started, closing, nudging, alone;
 	void (*ready_fn)(void *arg, const struct err *err);
 	void *ready_arg;
 	struct bootstrap *bootstrap;

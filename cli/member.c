@@ -52,6 +52,11 @@ bool member_is_witness(const struct member *m)
 	return m->settings.wish == STORE_ROLE_WITNESS;
 }
 
+bool member_is_alone(const struct member *m)
+{
+	return !m->peers || peer_tls_port(m->peers) == 0;
+}
+
 static const char *dir_of(const struct member *m)
 {
 	return m->config.join.options->dir;
@@ -122,8 +127,8 @@ static int try_open(struct member *m, struct err *err)
 	const struct options *o = m->config.join.options;
 	const struct settings *s = &m->settings;
 	struct store_config sc = {.dir = o->dir,
-				  .history_us = o->history_us,
-				  .history_bytes = o->history_bytes,
+				  .history_us = s->history_us,
+				  .history_bytes = s->history_bytes,
 				  .cluster = s->cluster,
 				  .member = s->member,
 				  .join = s->joining,

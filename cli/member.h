@@ -21,6 +21,7 @@ const struct settings *member_settings(const struct member *m);
 struct store *member_store(struct member *m);
 const char *member_host(const struct member *m); /* where others find this server */
 bool member_is_witness(const struct member *m);
+bool member_is_alone(const struct member *m); /* nobody can reach it as a peer */
 /* Closes the store, then the peers; frees. Accepts one that was never opened. */
 void member_close(struct member *m, void (*done)(void *arg), void *arg);
 

@@ -105,6 +105,7 @@ static int open_api(struct server *s, const struct server_config *c, struct err 
 				      .service_cidr = s->service_cidr,
 				      .cluster_cidr = s->cluster_cidr,
 				      .name = member_settings(s->member)->name,
+				      .alone = member_is_alone(s->member),
 				      .node_port_min = 30000,
 				      .node_port_max = 32767,
 				      .ca_pem = s->certs.ca.cert_pem,

@@ -69,6 +69,8 @@ int settings_read(const char *dir, struct settings *ret, struct err *err)
 			     .advertise = dup_or_null(json_get_str(t, "advertise", "")),
 			     .service_cidr = dup_or_null(json_get_str(t, "serviceCIDR", "")),
 			     .cluster_cidr = dup_or_null(json_get_str(t, "clusterCIDR", "")),
+			     .history_us = (uint64_t)json_get_int(t, "historyMicroseconds", 0),
+			     .history_bytes = (uint64_t)json_get_int(t, "historyBytes", 0),
 			     .joining = json_is_true(json_object_get(t, "joining"))};
 	struct texts e = etcd_texts(&s);
 	for (size_t i = 0; i < ARRAY_LEN(e.names); i++)
@@ -90,6 +92,10 @@ int settings_write(const char *dir, const struct settings *s, struct err *err)
 					     s->name ? s->name : "", "wish", mini_role_text(s->wish), "port", s->port,
 					     "peerPort", s->peer_port, "joining", s->joining, "cluster", cluster);
 	json_put_str(t, "member", s->member ? member : NULL);
+	if (s->history_us)
+		json_put_int(t, "historyMicroseconds", (int64_t)s->history_us);
+	if (s->history_bytes)
+		json_put_int(t, "historyBytes", (int64_t)s->history_bytes);
 	json_put_str(t, "listen", s->listen);
 	json_put_str(t, "peerListen", s->peer_listen);
 	json_put_str(t, "advertise", s->advertise);
@@ -151,6 +157,10 @@ void settings_apply(struct settings *s, const struct options *o, const char *hos
 		s->port = o->port;
 	if (o->peer_given || !s->peer_port)
 		s->peer_port = o->peer_port;
+	if (o->history_us)
+		s->history_us = o->history_us;
+	if (o->history_bytes)
+		s->history_bytes = o->history_bytes;
 	if (!s->name)
 		s->name = *o->instance ? xasprintf("%.58s-%s", host_name, o->instance) : xasprintf("%.63s", host_name);
 	if (s->wish == STORE_ROLE_NONE)
