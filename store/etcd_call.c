@@ -213,7 +213,10 @@ static void ask(struct etcd_call *c)
 	if (!c->one)
 		c->server = e->current;
 	c->http = http_call(e->servers[c->server].calls, "POST", c->path, headers, c->body.data, c->body.len,
-			    c->write ? ETCD_WRITE_MS : ETCD_READ_MS, &ops, c);
+			    c->write           ? ETCD_WRITE_MS
+			    : e->n_servers > 1 ? ETCD_NEXT_MS
+					       : ETCD_READ_MS,
+			    &ops, c);
 }
 
 void etcd_call_begin(struct etcd_call *c)

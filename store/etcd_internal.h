@@ -12,6 +12,7 @@
 #define ETCD_QUEUE_MAX   (64u << 20) /* requests not answered, in bytes */
 #define ETCD_WAIT_US     5000000u    /* a call waits this long for a server that answers */
 #define ETCD_READ_MS     5000u
+#define ETCD_NEXT_MS     2000u  /* a read, where there are others to ask */
 #define ETCD_WRITE_MS    10000u /* longer than etcd itself waits for a quorum */
 #define ETCD_RETRY_US    100000u
 

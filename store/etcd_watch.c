@@ -14,7 +14,7 @@
 #define RING_BYTES  (16u << 20)
 #define RING_EVENTS 20000u
 #define SLICE       5000u /* events looked at per turn */
-#define PING_US     5000000u
+#define PING_US     2000000u
 
 static void end(struct store_watch *w, const struct err *err)
 {

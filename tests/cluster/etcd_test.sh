@@ -89,6 +89,16 @@ for n in 1 2 3; do start_etcd $n; done
 check "etcd is back: writes go on" eventually 20 k create configmap three
 check "and the watch does" eventually 10 grep -q configmap/three "$WORK/watch"
 expect "readyz is ok again" ok k get --raw /readyz
+
+# A member that hangs is worse than one that is dead: nothing tells but its silence. The one in use is stopped.
+in_use() { ss -Htnp state established | grep "pid=$(minid_pid)," | grep -oE '127.0.0.1:[123]2379' | sort | uniq -c | sort -n | tail -1 | grep -oE '[123]2379'; }
+N=$(in_use)
+check "it is known which member is in use" test -n "$N"
+kill -STOP "${PID[${N:0:1}]}"
+expect "the member in use hangs: a read goes to another" '^200$' ask "$API/api/v1/namespaces/default/configmaps"
+check "and a write, by another client" eventually 20 timeout 15 "$KUBECTL" create configmap four --request-timeout=12s
+check "and the watch" eventually 15 grep -q configmap/four "$WORK/watch"
+kill -CONT "${PID[${N:0:1}]}"
 kill $WATCH 2>/dev/null
 check "it stops" "$MINID" stop --dir "$DIR"
 fails "a directory with a store of its own is not taken over" "holds a store of its own" \

@@ -22,9 +22,9 @@ TOP=$PWD B=${B:-build}
 [[ $B == /* ]] || B=$TOP/$B
 SERVER=$B/tests/bench/store/store_server CLIENT=$B/tests/bench/store/store_client API_BENCH=$B/tests/bench/api_bench
 if [ -n "${QUICK:-}" ]; then
-	ROUNDS=${ROUNDS:-2} EACH=${EACH:-1} MILLION=${MILLION:-20000} WATCHERS=${WATCHERS:-1000} SETTLE=2
+	ROUNDS=${ROUNDS:-2} EACH=${EACH:-1} MILLION=${MILLION:-20000} WATCHERS=${WATCHERS:-1000} SETTLE=${SETTLE:-2}
 else
-	ROUNDS=${ROUNDS:-5} EACH=${EACH:-3} MILLION=${MILLION:-1000000} WATCHERS=${WATCHERS:-10000} SETTLE=40
+	ROUNDS=${ROUNDS:-5} EACH=${EACH:-3} MILLION=${MILLION:-1000000} WATCHERS=${WATCHERS:-10000} SETTLE=${SETTLE:-40}
 fi
 [ -n "${QUICK:-}" ] || renice -n -15 -p $$ >/dev/null 2>&1
 ip link set lo up
