@@ -141,25 +141,26 @@ struct change {
 	uint64_t id;
 };
 
-static int change_new(struct request *r, const char *who, size_t len, struct change **ret)
+/* NULL: r->err says why. */
+static struct change *change_new(struct request *r, const char *who, size_t len)
 {
 	struct change *c = NEW(struct change);
 	r->extra = c;
 	r->extra_free = free;
-	if (len > STORE_MEMBER_NAME_MAX)
-		return fail_bad(r, "a member is named by its name or its id of 16 hex digits");
+	if (len > STORE_MEMBER_NAME_MAX) {
+		fail_bad(r, "a member is named by its name or its id of 16 hex digits");
+		return NULL;
+	}
 	snprintf(c->who, sizeof(c->who), "%.*s", (int)len, who);
-	*ret = c;
-	return 0;
+	return c;
 }
 
 static int member_decode(struct request *r)
 {
 	const char *who = r->route.path + strlen(MINI_PATH "members/"), *slash = strchr(who, '/');
-	struct change *c;
-	int rc = change_new(r, who, slash ? (size_t)(slash - who) : strlen(who), &c);
-	if (rc < 0)
-		return rc;
+	struct change *c = change_new(r, who, slash ? (size_t)(slash - who) : strlen(who));
+	if (!c)
+		return r->err.code;
 	const char *verb = slash ? slash + 1 : "";
 	bool deletes = streq(r->method, "DELETE");
 	if (deletes ? *verb != 0 : (!streq(verb, "promote") && !streq(verb, "demote")))
@@ -171,13 +172,13 @@ static int member_decode(struct request *r)
 static int move_decode(struct request *r)
 {
 	_cleanup_json_ json_t *body = NULL;
-	struct change *c;
 	int rc = mini_body(r, &body);
-	const char *to = rc == 0 ? json_get_str(body, "to", "") : "";
-	if (rc == 0)
-		rc = change_new(r, to, strlen(to), &c);
 	if (rc < 0)
 		return rc;
+	const char *to = json_get_str(body, "to", "");
+	struct change *c = change_new(r, to, strlen(to));
+	if (!c)
+		return r->err.code;
 	c->move = true;
 	c->found = !*c->who;
 	return REQUEST_NEXT;

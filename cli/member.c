@@ -473,7 +473,7 @@ int member_open(struct member *m, struct err *err)
 {
 	if (external_wanted(&m->settings))
 		return open_external(m, err);
-	struct asked a;
+	struct asked a = {0};
 	if (!m->config.alone)
 		m->peers = peer_tls_new(m->config.join.env, m->config.join.loop);
 	int r = open_store(m, err);

@@ -112,7 +112,7 @@ int verb_snapshot_save(struct ctl *c, int argc, char **argv, struct err *err)
 {
 	const struct opt opts[] = {OPTS_END};
 	struct args args = {0};
-	struct snapshot_file_info info;
+	struct snapshot_file_info info = {0};
 	int rc = args_parse(c, opts, argc, argv, &args, err);
 	if (rc)
 		return MIN(rc, 0);
@@ -143,7 +143,7 @@ int verb_snapshot_inspect(struct ctl *c, int argc, char **argv, struct err *err)
 	const struct opt opts[] = {{"output", 'o', OPT_STR, &form, NULL, "json or yaml"}, OPTS_END};
 	struct args args = {0};
 	struct output out = {0};
-	struct snapshot_file_info info;
+	struct snapshot_file_info info = {0};
 	int rc = args_parse(c, opts, argc, argv, &args, err);
 	if (rc)
 		return MIN(rc, 0);
@@ -192,7 +192,7 @@ int verb_snapshot_restore(struct ctl *c, int argc, char **argv, struct err *err)
 {
 	const struct opt opts[] = {OPTS_END};
 	struct args args = {0};
-	struct snapshot_file_info info;
+	struct snapshot_file_info info = {0};
 	int rc = args_parse(c, opts, argc, argv, &args, err);
 	if (rc)
 		return MIN(rc, 0);
