@@ -262,6 +262,8 @@ static void on_range(void *arg, const struct err *err, const struct store_range_
 		s->kvs[s->n++] = kv;
 		remember(&kv);
 	}
+	if (o->lo == 0 && o->hi == SIM_KEYS)
+		ledger_state(o->server->id, s);
 	if (o->kind == OP_GET)
 		ledger_lin(o->lo,
 			   (struct lin_op){

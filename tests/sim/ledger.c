@@ -40,6 +40,28 @@ struct seen *ledger_add(enum seen_kind kind)
 	return s;
 }
 
+void ledger_state(unsigned server, const struct seen *s)
+{
+	static struct {
+		uint64_t hash;
+		unsigned server;
+	} states[400000];
+	uint64_t hash = 1;
+	for (size_t i = 0; i < s->n; i++) {
+		const struct seen_kv *kv = &s->kvs[i];
+		const uint64_t all[] = {hash, kv->key, kv->value, kv->create, kv->mod, kv->version, kv->lease};
+		hash = hash64(all, sizeof(all)) | 1;
+	}
+	if (s->rev >= ARRAY_LEN(states))
+		return;
+	__typeof__(&states[0]) have = &states[s->rev];
+	if (have->hash && have->hash != hash)
+		sim_violation("servers %u and %u hold different things at revision %" PRIu64, have->server, server,
+			      s->rev);
+	have->hash = hash;
+	have->server = server;
+}
+
 struct session *ledger_session(unsigned lo, unsigned hi, uint64_t from)
 {
 	struct session *s = NEW(struct session);

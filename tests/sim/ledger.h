@@ -34,6 +34,9 @@ struct seen {
 };
 struct seen *ledger_add(enum seen_kind kind); /* to be filled */
 
+/* All that a server holds, at a revision: the same wherever that revision is held. At once, not at the end. */
+void ledger_state(unsigned server, const struct seen *s);
+
 /* One life of one watch: all events of keys in [lo, hi) from `from` to `upto` came, in order, each revision once. */
 struct session {
 	unsigned lo, hi;

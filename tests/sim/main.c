@@ -70,8 +70,6 @@ static int every_failpoint(unsigned jobs)
 {
 	unsigned missed = 0;
 	for (int p = 0; p < FAILPOINT_COUNT; p++) {
-		if (p == FAILPOINT_REPLICA_CONFIG)
-			continue;
 		sim.point = p;
 		for (uint64_t from = 1; from <= 60 && !points_driven(p); from += jobs)
 			if (run_many(from, jobs, jobs, true))

@@ -226,13 +226,15 @@ void operator_ask(struct sim_operator *o)
 	for (size_t i = 0; i < o->n_servers; i++)
 		if (sim_server_alive(&o->servers[i]))
 			store_members(o->servers[i].store, true, on_own_view, &o->servers[i]);
-	for (size_t i = 0; i < o->n_servers; i++) {
-		struct sim_server *s = &o->servers[i];
-		if (!sim_server_alive(s) || s->wish == STORE_ROLE_WITNESS)
-			continue;
-		store_members(s->store, false, on_members, NULL);
-		return;
-	}
+	/* not one that is no member and has not heard of it: it could not say */
+	for (int any = 0; any < 2; any++)
+		for (size_t i = 0; i < o->n_servers; i++) {
+			struct sim_server *s = &o->servers[i];
+			if (!sim_server_alive(s) || s->wish == STORE_ROLE_WITNESS || (!any && !s->leads))
+				continue;
+			store_members(s->store, false, on_members, NULL);
+			return;
+		}
 	sim_violation("nobody is up when all is quiet");
 }
 

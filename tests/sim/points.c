@@ -43,6 +43,12 @@ void points_begin(void)
 void points_arm(struct sim_server *s)
 {
 	s->point = sim.point >= 0 ? sim.point : (int)rand_below(&sim.rand, FAILPOINT_COUNT);
+	/* the log is begun anew at a start only after a crash between the new state and that */
+	bool needs_one = sim.point >= 0 && str_starts(failpoint_name((enum failpoint)sim.point), "log.reset.before");
+	if (needs_one && rand_chance(&sim.rand, 500000))
+		s->point = FAILPOINT_SNAPSHOT_REPLACED;
+	if (s->point_in && sim.point >= 0)
+		return; /* it waits for that */
 	s->point_in = rand_chance(&sim.rand, 500000) ? 1 : rand_between(&sim.rand, 2, 30);
 }
 

@@ -10,7 +10,9 @@
 #include "tests/sim/ledger.h"
 #include "tests/sim/net.h"
 #include "tests/sim/operator.h"
+#include "tests/sim/plan.h"
 #include "tests/sim/points.h"
+#include "tests/sim/repair.h"
 
 struct sim sim;
 
@@ -48,69 +50,11 @@ void sim_violation(const char *fmt, ...)
 
 /* ---- the faults of one life ---- */
 
-struct plan {
-	uint64_t length_us;
-	uint64_t p_crash;    /* per million and millisecond, per server */
-	uint64_t p_io_crash; /* a crash is armed for one of the next I/O points */
-	uint64_t p_point;    /* ... or a crash or error for one of the next failpoints */
-	uint64_t power;      /* per million: a crash loses power, not only the process */
-	uint64_t p_full, p_jump, p_close, p_flip;
-	uint64_t p_sync_error, p_write_error, p_read_error;
-	uint64_t p_change; /* of the membership */
-	uint64_t p_partition, p_heal, p_loss, p_double, delay_us;
-};
-
-static uint64_t sometimes(uint64_t chance, uint64_t lo, uint64_t hi)
-{
-	return rand_chance(&sim.rand, chance) ? rand_between(&sim.rand, lo, hi) : 0;
-}
-
-static void make_plan(struct plan *p)
-{
-	*p = (struct plan){
-		.length_us = 500000 * rand_between(&sim.rand, 4, 16),
-		.p_crash = sometimes(600000, 100, 2000),
-		.p_io_crash = sometimes(800000, 200, 3000),
-		.power = rand_chance(&sim.rand, 700000) ? 800000 : rand_below(&sim.rand, 1000000),
-		.p_full = sometimes(300000, 50, 500),
-		.p_jump = sometimes(300000, 50, 1000),
-		.p_close = sometimes(300000, 50, 500),
-		.p_flip = sometimes(400000, 100000, 600000),
-		.p_sync_error = sometimes(300000, 100, 3000),
-		.p_write_error = sometimes(200000, 10, 500),
-		.p_read_error = sometimes(200000, 10, 500),
-		.p_partition = sometimes(600000, 100, 3000),
-		.p_heal = rand_between(&sim.rand, 300, 5000),
-		.p_loss = sometimes(600000, 1000, 300000),
-		.p_point = sim.point >= 0 ? 20000 : sometimes(700000, 500, 5000),
-		.p_double = sometimes(500000, 1000, 200000),
-		.delay_us = 100ull << rand_below(&sim.rand, 9),
-		.p_change = sometimes(500000, 500, 5000),
-	};
-}
-
 static struct sim_server servers[SIM_DISKS];
 static size_t n_servers;
 static struct sim_operator operator;
+static struct sim_repair repair;
 static struct sim_net net;
-
-static void configure(struct sim_server *s)
-{
-	s->lane_us = rand_chance(&sim.rand, 200000) ? 0 : 100ull << rand_below(&sim.rand, 9);
-	s->drift_percent = (unsigned)rand_between(&sim.rand, 96, 104);
-	s->config.history_us = rand_chance(&sim.rand, 500000) ? 0 : 1000000 * rand_between(&sim.rand, 1, 4);
-	s->config.history_bytes = rand_chance(&sim.rand, 500000) ? 0 : 1000ull << rand_below(&sim.rand, 6);
-	s->config.read_back = true;
-	s->config.hash_us = 100000ull << rand_below(&sim.rand, 6);
-	s->config.sizes = (struct store_sizes){
-		.log_segment = 16384ull << rand_below(&sim.rand, 4),
-		.state_bytes = 500ull << rand_below(&sim.rand, 8),
-		.state_us = 50000ull << rand_below(&sim.rand, 6),
-		.checkpoint = 8192ull << rand_below(&sim.rand, 6),
-		.log_keep = rand_chance(&sim.rand, 500000) ? 1 : 32768ull << rand_below(&sim.rand, 4),
-		.snapshot_piece = 512ull << rand_below(&sim.rand, 8),
-		.snapshot_idle_us = 100000ull << rand_below(&sim.rand, 6)};
-}
 
 static void set_faults(struct sim_server *s, const struct plan *p)
 {
@@ -123,8 +67,9 @@ static void set_faults(struct sim_server *s, const struct plan *p)
 	}
 }
 
-/* Damage must be told, never be taken for the end of the log; then it is undone (restored from elsewhere). */
-static void start_damaged(struct sim_server *s)
+/* Damage must be told, never be taken for the end of the log; then it is undone (restored from elsewhere), or the server
+ * is given up. */
+static void start_damaged(struct sim_server *s, const struct plan *p)
 {
 	struct sim_flip flip;
 	_cleanup_err_ struct err err = ERR_INIT;
@@ -139,6 +84,8 @@ static void start_damaged(struct sim_server *s)
 		sim_violation("a damaged log is refused with %d: %s", rc, err.message);
 	sim_disk_restart(&s->disk, false);
 	sim_disk_unflip(&flip);
+	if (rc == -EUCLEAN && repair_may(&repair) && rand_chance(&sim.rand, p->p_lose))
+		repair_lose(&repair, s);
 }
 
 static void start(struct sim_server *s, const struct plan *p)
@@ -146,9 +93,9 @@ static void start(struct sim_server *s, const struct plan *p)
 	_cleanup_err_ struct err err = ERR_INIT;
 	if (p && rand_chance(&sim.rand, p->p_flip)) {
 		set_faults(s, NULL);
-		start_damaged(s);
+		start_damaged(s, p);
 	}
-	if (s->store)
+	if (s->store || s->out)
 		return;
 	/* a start is a time to crash in, too */
 	if (p && rand_chance(&sim.rand, p->p_io_crash * 100))
@@ -195,6 +142,10 @@ static void disturb(struct sim_server *s, const struct plan *p)
 		sim_server_close(s);
 		s->restart_at = sim.now_us + rand_below(&sim.rand, 300000);
 	}
+	if (s->store && !s->disk.dead && n_servers > 1 && rand_chance(&sim.rand, p->p_lag)) {
+		sim_server_close(s);
+		s->restart_at = sim.now_us + rand_between(&sim.rand, 500000, 2500000);
+	}
 }
 
 static void turn(struct sim_server *s, const struct plan *p, struct sim_users *u)
@@ -226,6 +177,12 @@ static void on_status(void *arg, _unused_ const struct err *err, const struct st
 	struct sim_server *s = arg;
 	if (!st || !sim_server_alive(s))
 		return;
+	if (sim.verbose && sim.now_us % 500000 < 10000)
+		fprintf(stderr,
+			"# server %u: term %" PRIu64 ", index %" PRIu64 ", applied %" PRIu64 ", revision %" PRIu64
+			", leader %" PRIu64 "\n",
+			s->id, st->raft_term, st->raft_index, st->applied_index, st->rev, st->leader_id);
+	s->leads = st->is_leader && st->has_quorum;
 	if (n_servers > 1 && st->is_leader && st->raft_term < ARRAY_LEN(leader_of)) {
 		uint64_t *leader = &leader_of[st->raft_term];
 		if (*leader && *leader != st->member_id)
@@ -266,7 +223,10 @@ static void run(struct sim_users *u, const struct plan *p, uint64_t us)
 			operator_run(&operator);
 		else
 			operator_settle(&operator);
+		repair_run(&repair);
 		struct sim_server *s = &servers[at++ % n_servers];
+		if (n_servers > 1 && at % 20 < n_servers && sim_server_alive(s) && s->wish != STORE_ROLE_WITNESS)
+			users_read_all(u, s, true, false); /* what each of them holds, at its revision */
 		if (sim_server_alive(s)) {
 			s->store->engine->status(s->store, on_status, s);
 			store_members(s->store, true, on_members, s);
@@ -279,17 +239,16 @@ static void run(struct sim_users *u, const struct plan *p, uint64_t us)
 
 static void set_up(const struct plan *plan)
 {
-	static const size_t sizes[] = {1, 1, 1, 3, 3, 5};
-	size_t n_first = sizes[rand_below(&sim.rand, ARRAY_LEN(sizes))];
-	n_servers = n_first + (plan->p_change ? rand_between(&sim.rand, 1, SIM_DISKS - 5) : 0);
+	n_servers = plan->n_first + plan->n_spare;
 	for (unsigned i = 0; i < n_servers; i++) {
 		sim_server_init(&servers[i], i);
-		configure(&servers[i]);
+		plan_configure(plan, &servers[i]);
 	}
-	operator_init(&operator, servers, n_servers, n_first, plan->p_change);
+	operator_init(&operator, servers, n_servers, plan->n_first, plan->p_change);
+	repair_init(&repair, servers, plan->p_lose ? n_servers : 0);
 	if (n_servers == 1)
 		return;
-	net_init(&net, servers, n_servers, n_first);
+	net_init(&net, servers, n_servers, plan->n_first);
 	net.p_loss = plan->p_loss;
 	net.p_double = plan->p_double;
 	net.delay_us = plan->delay_us;
@@ -322,10 +281,13 @@ static void report(const struct sim_users *u, const struct ledger_stats *st)
 		" answers, %" PRIu64 " refused, %" PRIu64 " unknown, %" PRIu64 " compactions, %" PRIu64
 		" lists, %" PRIu64 " crashes, %" PRIu64 " stops, %" PRIu64 " io, %" PRIu64 " writes lost, %" PRIu64
 		" torn, %" PRIu64 " messages, %" PRIu64 " lost, %zu undecided, %" PRIu64 " member changes, %" PRIu64
-		" refused, %" PRIu64 " unknown\n",
+		" refused, %" PRIu64 " unknown, %s\n",
 		n_servers, st->writes, st->reads, st->events, st->sessions, st->revisions, st->gaps, u->answered,
 		u->refused, u->unknown, u->compactions, u->expired_watches, crashes, stops, io, lost, torn, net.sent,
-		net.lost, st->undecided, operator.changes, operator.refused, operator.unknown);
+		net.lost, st->undecided, operator.changes, operator.refused, operator.unknown,
+		!repair.lost  ? "nobody lost"
+		: repair.done ? "one lost and replaced"
+			      : "one lost");
 }
 
 static void read_all(struct sim_users *u, bool stale)
@@ -339,7 +301,7 @@ void sim_live(void)
 {
 	struct sim_users users;
 	struct plan plan;
-	make_plan(&plan);
+	plan_make(&plan);
 	set_up(&plan);
 	users_init(&users, servers, n_servers);
 	run(&users, &plan, plan.length_us);

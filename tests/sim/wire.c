@@ -42,6 +42,25 @@ static void check_entry(unsigned from, const struct raft_entry *e)
 	}
 }
 
+/* A leader never takes back an entry of its own log. */
+static void check_append_only(unsigned from, uint64_t term, const struct raft_entry *e)
+{
+	static struct {
+		uint64_t leader_term, entry_term;
+	} sent[INDEXES_MAX];
+	if (e->index >= INDEXES_MAX)
+		return;
+	__typeof__(&sent[0]) s = &sent[e->index];
+	if (s->leader_term == term && s->entry_term != e->term)
+		sim_violation("server %u, leader of term %" PRIu64 ", sends entry %" PRIu64 " of term %" PRIu64
+			      ", and sent one of term %" PRIu64 " before",
+			      from, term, e->index, e->term, s->entry_term);
+	if (term >= s->leader_term) {
+		s->leader_term = term;
+		s->entry_term = e->term;
+	}
+}
+
 static void check_term(const struct sim_server *s, const struct raft_msg *m)
 {
 	__typeof__(&told[0]) t = &told[s->id];
@@ -80,7 +99,9 @@ void wire_check(const struct sim_server *s, const void *data, size_t len)
 				      m->term);
 		leader_of[m->term] = (uint8_t)(s->id + 1);
 	}
-	for (size_t i = 0; m->type == RAFT_MSG_APPEND && i < m->n_entries; i++)
+	for (size_t i = 0; m->type == RAFT_MSG_APPEND && i < m->n_entries; i++) {
 		check_entry(s->id, &m->entries[i]);
+		check_append_only(s->id, m->term, &m->entries[i]);
+	}
 	store_peer_msg_done(&p);
 }
