@@ -6,6 +6,8 @@
 #include "tests/sim/ledger.h"
 #include "tests/sim/sim.h"
 
+#define PATIENCE_US 700000u
+
 enum op_kind {
 	OP_PUT,
 	OP_GET,
@@ -38,6 +40,7 @@ struct op {
 	uint64_t values[3]; /* 0: a deletion */
 	uint64_t lease, rev, expected;
 	bool stale, must; /* must: an error is a violation */
+	bool counted;     /* a client's */
 };
 
 static uint64_t next_value;
@@ -144,8 +147,10 @@ static bool take(struct op *o, const struct err *err)
 {
 	bool alive = sim_server_alive(o->server) && o->server->life == o->life;
 	int code = err ? err->code : 0;
+	o->users->under_way -= o->counted;
 	if (o->client) {
 		o->client->busy = false;
+		o->client->op = NULL;
 		o->client->next_us = sim.now_us + rand_below(&sim.rand, o->users->pace_us + 1);
 	}
 	if (!alive) {
@@ -402,6 +407,9 @@ static void ask(struct sim_users *u, struct sim_client *c, struct sim_server *s)
 {
 	struct op *o = op_new(u, s, choose());
 	o->client = c;
+	o->counted = true;
+	u->under_way++;
+	c->op = o;
 	c->busy = true;
 	o->key = (unsigned)rand_below(&sim.rand, SIM_KEYS);
 	o->keys[0] = o->key;
@@ -487,10 +495,17 @@ void users_init(struct sim_users *u, struct sim_server *servers, size_t n)
 
 bool users_idle(const struct sim_users *u)
 {
-	for (size_t i = 0; i < SIM_CLIENTS; i++)
-		if (u->clients[i].busy)
-			return false;
-	return true;
+	return u->under_way == 0;
+}
+
+/* Who has waited for long enough asks for something else. What it asked for may still happen, and is answered. */
+static void give_up(struct sim_client *c)
+{
+	if (!c->op || sim.now_us < c->op->call_us + PATIENCE_US)
+		return;
+	c->op->client = NULL;
+	c->op = NULL;
+	c->busy = false;
 }
 
 void users_run(struct sim_users *u)
@@ -498,6 +513,7 @@ void users_run(struct sim_users *u)
 	for (size_t i = 0; i < SIM_CLIENTS && !u->quiet; i++) {
 		struct sim_client *c = &u->clients[i];
 		struct sim_server *s = &u->servers[rand_below(&sim.rand, u->n_servers)];
+		give_up(c);
 		if (c->busy || c->next_us > sim.now_us || !sim_server_alive(s) || !u->budget)
 			continue;
 		u->budget--;

@@ -7,8 +7,10 @@
 #define SIM_CLIENTS  6u
 #define SIM_WATCHERS 5u
 
+struct op;
 struct sim_client {
 	bool busy;
+	struct op *op;    /* under way; it is waited for only so long */
 	uint64_t next_us; /* when it asks for something again */
 };
 
@@ -31,6 +33,7 @@ struct sim_users {
 	size_t n_servers;
 	struct sim_client clients[SIM_CLIENTS];
 	struct sim_watcher watchers[SIM_WATCHERS];
+	size_t under_way; /* calls, also those that nobody waits for any more */
 	bool quiet;       /* clients ask for nothing more; watchers go on */
 	uint64_t budget;  /* calls left */
 	uint64_t pace_us; /* clients wait up to this long between two calls */

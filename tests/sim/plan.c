@@ -17,7 +17,12 @@ static void aim(struct plan *p)
 		p->p_lag = 3000;
 		p->n_first = 3;
 		p->length_us = 8000000;
-		p->p_point = 1000000; /* always one */
+		p->p_point = 1000000; /* always one, and little else that could keep it from that */
+		p->p_crash = p->p_io_crash = p->p_partition = p->p_loss = p->p_full = p->p_flip = p->p_change = 0;
+		p->p_sync_error = p->p_write_error = p->p_read_error = 0;
+	} else if (streq(name, "replica.full")) {
+		p->p_full = 5000;
+		p->p_point = 200000;
 	} else if (streq(name, "replica.config")) {
 		p->p_change = 5000;
 		p->p_point = 100000;

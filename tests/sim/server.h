@@ -39,7 +39,7 @@ struct sim_server {
 	bool wished_out; /* somebody asked for its removal */
 	bool out;        /* it was removed, and has stopped for good */
 	bool knows_nobody;
-	bool leads; /* it said so last */
+	bool leads;    /* it said so last */
 	bool settled;  /* it is a member that can be asked */
 	unsigned wish; /* added as this (enum store_role); 0: from the first day on */
 };

@@ -123,6 +123,15 @@ static void start(struct sim_server *s, const struct plan *p)
 	set_faults(s, p);
 }
 
+static bool somebody_lags(void)
+{
+	for (size_t i = 0; i < n_servers; i++)
+		if (!servers[i].store && !servers[i].waits && !servers[i].out &&
+		    servers[i].restart_at > sim.now_us + 300000)
+			return true;
+	return false;
+}
+
 static void disturb(struct sim_server *s, const struct plan *p)
 {
 	if (rand_chance(&sim.rand, p->p_crash))
@@ -142,7 +151,7 @@ static void disturb(struct sim_server *s, const struct plan *p)
 		sim_server_close(s);
 		s->restart_at = sim.now_us + rand_below(&sim.rand, 300000);
 	}
-	if (s->store && !s->disk.dead && n_servers > 1 && rand_chance(&sim.rand, p->p_lag)) {
+	if (s->store && !s->disk.dead && n_servers > 1 && rand_chance(&sim.rand, p->p_lag) && !somebody_lags()) {
 		sim_server_close(s);
 		s->restart_at = sim.now_us + rand_between(&sim.rand, 500000, 2500000);
 	}
