@@ -244,8 +244,8 @@ static void op_submit(struct env *e, struct env_work *w)
 	}
 	uv_mutex_lock(&l->mutex);
 	list_push(&l->queue, &w->node);
-	uv_cond_signal(&l->cond);
 	uv_mutex_unlock(&l->mutex);
+	uv_cond_signal(&l->cond); /* without the mutex, which whoever wakes takes first */
 }
 
 static const struct env_ops ops = {
