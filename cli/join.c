@@ -291,30 +291,38 @@ static int fetch_keys(const struct join_ctx *c, const char *url, struct err *err
 	return r < 0 ? r : write_pem(c, "ca.key", ca_key, 0600, err);
 }
 
-int join_finish(const struct join_ctx *c, const struct settings *s, struct err *err)
+/* The first one that answers; -ENOENT, and err as it was: nobody is known. */
+static int fetch_from_others(const struct join_ctx *c, const struct settings *s, struct err *err)
 {
 	struct others others = {0};
-	if (have_pem(c, "ca.key") || s->wish == STORE_ROLE_WITNESS)
-		return 0;
-	int r = c->options->join ? fetch_keys(c, c->options->join, err) : -ENOENT;
-	if (r == 0 || r == -ECANCELED)
+	int r = others_read(c->options->dir, &others, err);
+	if (r < 0)
 		return r;
-	r = others_read(c->options->dir, &others, r == -ENOENT ? err : NULL);
-	int found = r < 0 ? r : -ENOENT;
-	for (size_t i = 0; found < 0 && found != -ECANCELED && i < others.n; i++) {
+	r = -ENOENT;
+	for (size_t i = 0; r < 0 && r != -ECANCELED && i < others.n; i++) {
 		if (others.members[i].id == s->member || !*others.members[i].api)
 			continue;
 		err_done(err);
-		found = fetch_keys(c, others.members[i].api, err);
+		r = fetch_keys(c, others.members[i].api, err);
 	}
 	others_done(&others);
-	if (found < 0 && err && !err->code)
+	return r;
+}
+
+int join_finish(const struct join_ctx *c, const struct settings *s, struct err *err)
+{
+	if (have_pem(c, "ca.key") || s->wish == STORE_ROLE_WITNESS)
+		return 0;
+	int r = c->options->join ? fetch_keys(c, c->options->join, err) : -ENOENT;
+	if (r < 0 && r != -ECANCELED)
+		r = fetch_from_others(c, s, err);
+	if (r < 0 && err && !err->code)
 		return err_set(
-			err, -ENOENT,
+			err, r,
 			"the cluster's keys are not in %s, and no server to ask for them is known: start with --join and "
 			"--token",
 			c->options->dir);
-	return found;
+	return r;
 }
 
 /* ---- a server that lost its state ---- */

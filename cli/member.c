@@ -12,9 +12,11 @@
 #include "lib/core/log.h"
 #include "store/peer_tls.h"
 
-#define FOLLOW_US   (5ull * 1000000) /* how often the list of members is looked at */
-#define POLL_MS     100
-#define PROGRESS_MS 1000
+#define FOLLOW_US    (5ull * 1000000) /* how often the list of members is looked at */
+#define NAME_MS      1000u
+#define NAME_STEP_MS 20u
+#define POLL_MS      100
+#define PROGRESS_MS  1000
 
 struct member {
 	struct member_config config;
@@ -469,6 +471,17 @@ static int open_external(struct member *m, struct err *err)
 	return r < 0 ? r : settings_write(dir_of(m), &m->settings, err);
 }
 
+/* The first start of a cluster: its list of members is not without names once it answers. */
+static void await_name(struct member *m)
+{
+	struct asked a;
+	struct call_to w = waiter(m);
+	for (unsigned waited_ms = 0; waited_ms < NAME_MS; waited_ms += NAME_STEP_MS) {
+		if (ask(m, &a, NULL) < 0 || *a.me.name || call_wait(&w, NAME_STEP_MS) < 0)
+			return;
+	}
+}
+
 int member_open(struct member *m, struct err *err)
 {
 	if (external_wanted(&m->settings))
@@ -483,6 +496,7 @@ int member_open(struct member *m, struct err *err)
 		return r;
 	if (m->config.alone)
 		return 0;
+	bool first = !m->settings.member;
 	m->settings.cluster = a.cluster;
 	m->settings.member = a.self;
 	if (a.known && !a.member && !m->settings.joining)
@@ -496,6 +510,8 @@ int member_open(struct member *m, struct err *err)
 		r = catch_up(m, err);
 	if (r < 0)
 		return r;
+	if (first)
+		await_name(m);
 	m->follow.fn = on_follow;
 	env_timer_start(m->config.join.env, &m->follow, 0);
 	return 0;

@@ -55,6 +55,11 @@ static char *first_service_ip(const char *cidr)
 
 static void on_renewed(void *arg, const struct pki_pair *now);
 
+static bool is_any(const char *host)
+{
+	return !host || streq(host, "0.0.0.0") || streq(host, "::");
+}
+
 static int load_certs(struct server *s, const struct server_config *c, struct err *err)
 {
 	static const char *const fixed[] = {"localhost",
@@ -72,19 +77,18 @@ static int load_certs(struct server *s, const struct server_config *c, struct er
 	names[n++] = service_ip;
 	if (gethostname(host, sizeof(host) - 1) == 0 && *host)
 		names[n++] = host;
+	/* what others are told, and what it listens on, may differ */
+	const char *listen = member_settings(s->member)->listen;
 	if (!streq(member_host(s->member), "127.0.0.1"))
 		names[n++] = member_host(s->member);
+	if (!is_any(listen) && !streq(listen, member_host(s->member)) && !streq(listen, "127.0.0.1"))
+		names[n++] = listen;
 	for (const char *const *e = c->names; e && *e && n < NAMES_MAX; e++)
 		names[n++] = *e;
 	int r = certs_server(c->options->dir, names, &s->certs, err);
 	if (r == 0)
 		s->renewal = renew_server(s->env, c->options->dir, names, &s->certs, on_renewed, s);
 	return r;
-}
-
-static bool is_any(const char *host)
-{
-	return !host || streq(host, "0.0.0.0") || streq(host, "::");
 }
 
 static int listen_on(struct server *s, struct tls_context *tls, const char *host, struct err *err)
