@@ -134,7 +134,8 @@ static void due(struct env_timer *t)
 		env_timer_start(e->env, t, ENGINE_RETRY_US);
 		return;
 	}
-	if (e->batch.result == -ENOSPC && !e->state_writing) {
+	/* while it is written, the batch is the other thread's */
+	if (!e->state_writing && e->batch.result == -ENOSPC) {
 		submit(e); /* the same batch again: nothing of it was kept */
 		return;
 	}
@@ -143,8 +144,6 @@ static void due(struct env_timer *t)
 
 void writer__flush(struct engine *e)
 {
-	e->state_work.work = work;
-	e->state_work.done = done;
 	e->state_timer.fn = due;
 	e->state_due = true;
 	if (too_early(e) || e->state_writing || e->failed || e->batch.result == -ENOSPC || snapshot__installing(e))
@@ -153,6 +152,8 @@ void writer__flush(struct engine *e)
 	env_timer_stop(e->env, &e->state_timer);
 	failpoint(WRITER_HAND_OVER);
 	fill_batch(e);
+	e->state_work.work = work;
+	e->state_work.done = done;
 	submit(e);
 }
 
