@@ -50,8 +50,10 @@ for t in "$@"; do
 	run "${t#"$B"/}" 180 "$t"
 done
 if [ -n "$all" ]; then
+	limit=400
+	[[ $B = */san-* ]] && limit=1200
 	for t in tests/static/*.sh tests/sim/*.sh tests/fuzz/replay.sh tests/cluster/*_test.sh; do
-		[ -e "$t" ] && run "$t" 400 bash "$t"
+		[ -e "$t" ] && run "$t" "$limit" bash "$t"
 	done
 fi
 sort -u "$reasons"

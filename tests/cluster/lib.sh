@@ -26,6 +26,8 @@ B=${B:-build}
 [[ $B = /* ]] || B=$TOP/$B
 MINID=$B/minid MINICTL=${MINICTL:-$B/minictl} MINIRUN=$B/minirun
 KUBECTL=${KUBECTL:-kubectl}
+# How often as long as usual a test waits for what is to come; give more on a machine that has other things to do.
+[[ $B = */san-* ]] && SLOW=${SLOW:-3} || SLOW=${SLOW:-1}
 export MINICTL
 ip link set lo up
 # What is mounted in here stays in here, and a fresh /run holds what tools leave (xtables.lock).
@@ -45,7 +47,7 @@ not_ok() {
 }
 skip_test() { TAP_N=$((TAP_N + 1)); echo "ok $TAP_N - $1 # SKIP $2"; }
 # A program that hangs is a failed test, not a suite that stands still.
-limited() { if [ "$(type -t "$1")" = file ]; then timeout --kill-after=5 "${LIMIT:-40}" "$@"; else "$@"; fi; }
+limited() { if [ "$(type -t "$1")" = file ]; then timeout --kill-after=5 $((${LIMIT:-40} * SLOW)) "$@"; else "$@"; fi; }
 # check NAME COMMAND...: passes when the command succeeds; its output is shown when not.
 check() {
 	local name=$1 out
@@ -82,7 +84,14 @@ fails() {
 	fi
 }
 
-k() { "$KUBECTL" "$@"; }
+k() {
+	local arg args=()
+	for arg; do
+		[[ $arg =~ ^--timeout=([0-9]+)s$ ]] && arg=--timeout=$((BASH_REMATCH[1] * SLOW))s
+		args+=("$arg")
+	done
+	"$KUBECTL" "${args[@]}"
+}
 need_kubectl() { command -v "$KUBECTL" >/dev/null || { skip_test "$(basename "$0")" "no kubectl here"; exit 0; }; }
 # is NAME WANTED GOT
 is() {
@@ -94,7 +103,7 @@ is() {
 }
 # see SECONDS PATTERN COMMAND...: run a command that goes on printing (get -w, logs -f) until a line matches.
 see() {
-	local seconds=$1 pattern=$2 line pid fd rc=1
+	local seconds=$(($1 * SLOW)) pattern=$2 line pid fd rc=1
 	shift 2
 	exec {fd}< <(exec timeout "$seconds" "$@" 2>&1)
 	pid=$!
@@ -115,7 +124,7 @@ field() { k get "$1" ${3:+-n "$3"} -o "jsonpath=$2"; }
 becomes() { see "$1" "$2" "$KUBECTL" get "$3" -w -o "jsonpath=$4{\"\\n\"}"; }
 # eventually SECONDS COMMAND...: true once the command is. For states that no watch announces; prefer `k wait` and `k get -w`.
 eventually() {
-	local end=$((SECONDS + $1))
+	local end=$((SECONDS + $1 * SLOW))
 	shift
 	until "$@" >/dev/null 2>&1; do
 		[ $SECONDS -lt $end ] || return 1

@@ -60,7 +60,8 @@ for us in 50000 150000 300000 500000 20000 700000; do
 	kill_minid
 	start_demo || bad=1
 done
-busybox usleep 200000
+acked() { [ "$(cat "$WORK"/acked.* | wc -l)" -gt "$1" ]; }
+eventually 20 acked 20
 rm "$WORK/write"
 wait
 [ $bad = 0 ] && ok "killed and started six times" || not_ok "killed and started six times"
