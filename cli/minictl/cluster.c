@@ -16,6 +16,7 @@
 #define MEMBERS_LIMIT 64u
 #define ANSWER_MAX    (1u << 20)
 #define DAY_S         86400.0
+#define DAY_FROM_S    600.0 /* what a start writes says nothing of a day */
 
 static const char *str(const json_t *t, const char *key)
 {
@@ -254,7 +255,7 @@ static void status_row(struct table *t, const struct asked *a)
 	table_cell(t, s ? size_text((double)json_get_int(s, "logBytes", 0)) : "-");
 	table_cell(t, s ? size_text((double)json_get_int(s, "stateBytes", 0)) : "-");
 	table_cell(t, s ? size_text(written) : "-");
-	table_cell(t, s && up >= 1 ? size_text(written * DAY_S / up) : "-");
+	table_cell(t, s && up >= DAY_FROM_S ? size_text(written * DAY_S / up) : "-");
 }
 
 static void print_alarms(const json_t *cluster, const struct asked *asked, size_t n)
