@@ -274,6 +274,7 @@ int apply__cmd(struct engine *e, const struct store_cmd *cmd, const struct raft_
 	case CMD_MEMBER_WISH:
 	case CMD_MOVE_LEADER:
 	case CMD_ROSTER:
+	case CMD_LEVEL:
 		roster__apply(e, cmd, entry->term, call);
 		return 0;
 	}

@@ -107,7 +107,7 @@ void store_member_add(struct store *s, const struct store_member *m, uint64_t re
 	else if (!*add.name)
 		rc = err_set(&err, -EINVAL, "a member needs a name");
 	if (!rc)
-		rc = store_cmd_member_set(&c->cmd, &add, replaces, &err);
+		rc = store_cmd_member_set(&c->cmd, &add, replaces, 1, &err); /* until it says more */
 	if (rc)
 		call__refuse(e, c, &err);
 	else
@@ -155,6 +155,22 @@ static bool differs(const struct engine *e, struct store_member *m)
 	return take(m->api, sizeof(m->api), e->api_address) || name || peer;
 }
 
+static bool level_differs(const struct engine *e, const struct store_state_member *row)
+{
+	return MAX(row->level, (uint64_t)1) != e->level_max;
+}
+
+/* It applies no rows, and cannot look: what it said is noted here, for the next start. */
+static void witness_announced(struct engine *e)
+{
+	struct store_state_member *row = roster__find(e, e->member);
+	env_timer_stop(e->env, &e->announce);
+	if (!row || !level_differs(e, row))
+		return;
+	row->level = e->level_max;
+	writer__member_changed(e, row);
+}
+
 static void announced(void *arg, const struct err *err, _unused_ uint64_t value)
 {
 	struct engine *e = arg;
@@ -164,8 +180,8 @@ static void announced(void *arg, const struct err *err, _unused_ uint64_t value)
 	if (err && (err->code == -EEXIST || err->code == -EINVAL || err->code == -E2BIG)) {
 		log_error("store", "the cluster is not told the name and addresses of this member: %s", err->message);
 		env_timer_stop(e->env, &e->announce);
-	} else if (!err && e->witness) { /* it applies no rows, and cannot look */
-		env_timer_stop(e->env, &e->announce);
+	} else if (!err && e->witness) {
+		witness_announced(e);
 	} else if (err) {
 		env_timer_start(e->env, &e->announce, RETRY_US);
 	}
@@ -179,7 +195,8 @@ static void announce(struct env_timer *t)
 		return;
 	const struct store_state_member *row = roster__find(e, e->member);
 	struct store_member m = row ? row->m : (struct store_member){0};
-	if (e->recovered && row && !e->announcing && !differs(e, &m))
+	bool known = !differs(e, &m);
+	if (e->recovered && row && !e->announcing && known && !level_differs(e, row))
 		return; /* they know */
 	env_timer_start(e->env, t, ANNOUNCE_US);
 	if (!e->recovered || !row || e->announcing)
@@ -190,7 +207,7 @@ static void announce(struct env_timer *t)
 	c->own = true;
 	e->announcing = true;
 	_cleanup_err_ struct err err = ERR_INIT;
-	if (store_cmd_member_set(&c->cmd, &m, 0, &err))
+	if (store_cmd_member_set(&c->cmd, &m, 0, e->level_max, &err))
 		call__refuse(e, c, &err);
 	else
 		call__submit(e, c);
@@ -212,7 +229,7 @@ int cluster__open(struct engine *e, const struct store_config *config, struct er
 	if (!rc)
 		rc = keep_text(&e->api_address, config->api_address, STORE_ADDRESS_MAX, "API address", err);
 	e->announce.fn = announce;
-	if (!rc && (e->name || e->peer_address || e->api_address))
+	if (!rc)
 		env_timer_start(e->env, &e->announce, 0);
 	return rc;
 }

@@ -14,6 +14,11 @@
 
 #include "store/store.h"
 
+/* The format level: what may be written to the log and to members is as of the cluster's level, which is replicated and
+ * rises by itself once the programs of all members, witnesses too, know the higher one. It never falls: a program that
+ * does not know it (any more) stops, and says so. A new kind of log entry comes with a new level. */
+#define STORE_LEVEL 1u
+
 #define STORE_MEMBER_NAME_MAX 63u
 #define STORE_ADDRESS_MAX     279u
 #define STORE_MEMBERS_MAX     31u

@@ -1,6 +1,7 @@
 #include "store/cmd.h"
 
 #include <errno.h>
+#include <inttypes.h>
 
 static void put_number(struct buf *b, uint64_t v)
 {
@@ -28,6 +29,7 @@ static void put_blob(struct buf *b, const struct blob *v)
 struct reader {
 	const char *p, *end;
 	bool bad;
+	uint64_t format;
 };
 
 static uint64_t get_number(struct reader *r)
@@ -194,6 +196,7 @@ static void decode_members(struct reader *r, struct store_cmd *c)
 	c->members = NEW_N(struct store_member, c->n_members + 1);
 	for (size_t i = 0; i < c->n_members; i++)
 		get_member(r, &c->members[i]);
+	c->level = r->format >= 3 ? get_number(r) : 1;
 }
 
 static void decode_numbers(struct reader *r, struct store_cmd *c)
@@ -225,6 +228,7 @@ static void decode_numbers(struct reader *r, struct store_cmd *c)
 	case CMD_LEASE_REVOKE:
 	case CMD_LEASE_RENEW:
 	case CMD_MOVE_LEADER:
+	case CMD_LEVEL:
 		break;
 	default:
 		r->bad = true;
@@ -237,10 +241,12 @@ static void decode_numbers(struct reader *r, struct store_cmd *c)
 static int decode(struct store_cmd *c, const struct store_txn_req *shared, struct err *err)
 {
 	struct reader r = {.p = c->bytes.data, .end = c->bytes.data + c->bytes.len};
-	uint64_t format = get_number(&r);
-	if (!r.bad && format > STORE_CMD_FORMAT)
-		return err_set(err, -EPROTO, "a log entry has format %u, newer than this program knows (%u)",
-			       (unsigned)format, STORE_CMD_FORMAT);
+	r.format = get_number(&r);
+	if (!r.bad && r.format > STORE_CMD_FORMAT)
+		return err_set(err, -EPROTO,
+			       "a log entry has format %" PRIu64
+			       ", newer than this program knows (%d): use the newer program",
+			       r.format, STORE_CMD_FORMAT);
 	c->kind = (enum store_cmd_kind)get_number(&r);
 	if (c->kind == CMD_TXN)
 		decode_txn(&r, &c->txn, shared);
@@ -251,11 +257,29 @@ static int decode(struct store_cmd *c, const struct store_txn_req *shared, struc
 	return 0;
 }
 
-static void begin(struct store_cmd *c, enum store_cmd_kind kind)
+static void begin_as(struct store_cmd *c, enum store_cmd_kind kind, uint64_t format)
 {
 	*c = (struct store_cmd){.kind = kind};
-	put_number(&c->bytes, kind > CMD_LEASE_RENEW ? 2 : 1);
+	put_number(&c->bytes, format);
 	put_number(&c->bytes, (uint64_t)kind);
+}
+
+static void begin(struct store_cmd *c, enum store_cmd_kind kind)
+{
+	begin_as(c, kind, kind >= CMD_LEVEL ? 3 : kind > CMD_LEASE_RENEW ? 2 : 1);
+}
+
+/* A level of 1 goes without saying: whoever knows no levels can read that. */
+static void begin_members(struct store_cmd *c, enum store_cmd_kind kind, uint64_t level)
+{
+	begin_as(c, kind, level > 1 ? 3 : 2);
+	c->level = MAX(level, (uint64_t)1);
+}
+
+static void end_members(struct store_cmd *c)
+{
+	if (c->level > 1)
+		put_number(&c->bytes, c->level);
 }
 
 static int check_key(const char *key, bool may_be_empty, struct err *err)
@@ -357,7 +381,8 @@ static bool text_ok(const char *s, size_t size)
 	return n < size;
 }
 
-int store_cmd_member_set(struct store_cmd *ret, const struct store_member *m, uint64_t replaces, struct err *err)
+int store_cmd_member_set(struct store_cmd *ret, const struct store_member *m, uint64_t replaces, uint64_t level,
+			 struct err *err)
 {
 	if (!m->id || m->id > INT64_MAX)
 		return err_set(err, -EINVAL, "a member has no such id");
@@ -366,8 +391,9 @@ int store_cmd_member_set(struct store_cmd *ret, const struct store_member *m, ui
 			       STORE_MEMBER_NAME_MAX);
 	if (!text_ok(m->peer, sizeof(m->peer)) || !text_ok(m->api, sizeof(m->api)))
 		return err_set(err, -EINVAL, "an address of member %s is none", m->name);
-	begin(ret, CMD_MEMBER_SET);
+	begin_members(ret, CMD_MEMBER_SET, level);
 	put_member(&ret->bytes, m);
+	end_members(ret);
 	put_number(&ret->bytes, replaces);
 	ret->members = NEW(struct store_member);
 	*ret->members = *m;
@@ -385,12 +411,13 @@ void store_cmd_member_wish(struct store_cmd *ret, uint64_t id, enum store_role w
 	ret->wish = wish;
 }
 
-void store_cmd_roster(struct store_cmd *ret, const struct store_member *members, size_t n)
+void store_cmd_roster(struct store_cmd *ret, const struct store_member *members, size_t n, uint64_t level)
 {
-	begin(ret, CMD_ROSTER);
+	begin_members(ret, CMD_ROSTER, level);
 	put_number(&ret->bytes, n);
 	for (size_t i = 0; i < n; i++)
 		put_member(&ret->bytes, &members[i]);
+	end_members(ret);
 }
 
 static void text_cmd(struct store_cmd *ret, enum store_cmd_kind kind, uint64_t member, const char *text,

@@ -116,7 +116,8 @@ struct engine {
 	struct raft_membership membership; /* as of applied: goes into the state with it */
 	bool has_membership;
 	uint64_t conf_index;             /* the entry it came with, or where the state stood at the start */
-	uint64_t level;                  /* the cluster's format level */
+	uint64_t level, level_max;       /* the cluster's format level; what this program knows */
+	bool level_raising;              /* a rise is proposed */
 	bool fresh;                      /* the directory was new */
 	bool witness;                    /* this member: it applies no normal entries */
 	bool removed;                    /* it was in, and is not any more: it ends */
@@ -262,6 +263,12 @@ struct store_member *roster__list(const struct engine *e, size_t *ret_n); /* cal
 void wishes__heard(struct engine *e, uint64_t id);
 bool wishes__active(const struct engine *e, uint64_t id); /* heard of just now */
 void wishes__pursue(struct engine *e);                    /* a step, if one can be made */
+
+/* level.c */
+int level__check(const struct engine *e, uint64_t level, struct err *err); /* -EPROTO: this program does not know it */
+void level__apply(struct engine *e, uint64_t level, struct call *call);
+void level__told(struct engine *e, uint64_t level); /* a witness: it has risen that far */
+void level__pursue(struct engine *e);               /* the leader: propose it once all are there */
 
 /* cluster.c */
 int cluster__open(struct engine *e, const struct store_config *config, struct err *err);

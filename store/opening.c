@@ -60,6 +60,8 @@ static int load_state(struct engine *e, const char *dir, struct store_state_meta
 	_cleanup_free_ char *path = xasprintf("%s/state.db", dir);
 	int rc = store_state_open(e->disk, path, &e->state, meta, err);
 	if (!rc)
+		rc = level__check(e, meta->level, err);
+	if (!rc)
 		rc = store_state_load(e->state, &e->mvcc, &callbacks, e, err);
 	if (rc)
 		return rc;

@@ -174,7 +174,9 @@ static void apply_config(struct engine *e, const struct raft_entry *entry)
 	members__passed(e, entry->index, entry->term);
 	failpoint(REPLICA_CONFIG);
 	int rc = raft_membership_decode(entry->data, entry->len, &m, &context, &len);
-	if (rc)
+	if (rc == -EPROTONOSUPPORT)
+		err_set(&err, rc, "a configuration has a version this program does not know: use the newer program");
+	else if (rc)
 		err_set(&err, rc, "a configuration cannot be read");
 	bool was_in = roster__in(&e->membership, e->member) != NULL;
 	if (!rc) {
@@ -209,10 +211,19 @@ static void leave(struct engine *e)
 	replica__fatal(e, &err);
 }
 
-static void apply_committed(struct engine *e)
+/* An entry of this term is applied, be it in an earlier life: everything acknowledged before is here. */
+static void maybe_recovered(struct engine *e)
 {
 	struct raft_status rs;
 	raft_get_status(e->raft, &rs);
+	if (e->recovered || rs.leader == RAFT_NONE || !e->applied || e->applied_term != rs.term)
+		return;
+	e->recovered = true;
+	watch__recovered(e);
+}
+
+static void apply_committed(struct engine *e)
+{
 	for (size_t i = 0; i < e->rd.n_committed && !e->failed; i++) {
 		const struct raft_entry *entry = &e->rd.committed[i];
 		failpoint(REPLICA_APPLY);
@@ -227,10 +238,7 @@ static void apply_committed(struct engine *e)
 		failpoint(REPLICA_APPLIED);
 		if (e->removed)
 			return; /* what comes after is no affair of this member's */
-		if (!e->recovered && entry->term == rs.term) {
-			e->recovered = true; /* everything acknowledged before is here */
-			watch__recovered(e);
-		}
+		maybe_recovered(e);
 	}
 }
 
@@ -476,6 +484,7 @@ static void tick(struct env_timer *t)
 	if (!members__stuck(e) || leads) { /* a leader that cannot write stops being one */
 		raft_tick(e->raft);
 		members__tick(e);
+		maybe_recovered(e);
 	}
 	e->alone_ticks = leads && replica__alone(e) ? MIN(e->alone_ticks + 1, ALONE_TICKS) : 0;
 	if (!leads || members__stuck(e))

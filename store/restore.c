@@ -55,8 +55,11 @@ static int make_state(struct env *env, struct store_disk *disk, const char *dir,
 		      const struct snapshot_file_info *info, struct err *err)
 {
 	_cleanup_free_ char *state = xasprintf("%s/state.db", dir), *tmp = xasprintf("%s/restore.db", dir);
-	struct store_state_own own = {
-		.cluster = cluster__new_id(env), .member = cluster__new_id(env), .term = info->term + 1, .alone = true};
+	struct store_state_own own = {.cluster = cluster__new_id(env),
+				      .member = cluster__new_id(env),
+				      .term = info->term + 1,
+				      .alone = true,
+				      .level_max = STORE_LEVEL};
 	int rc = copy_database(disk, file, tmp, info, err);
 	if (!rc)
 		rc = store_state_adopt(disk, tmp, &own, err);

@@ -176,7 +176,7 @@ static void set_wish(struct engine *e, struct store_state_member *row, enum stor
 	changed(e, row);
 }
 
-static void set(struct engine *e, const struct store_member *m, uint64_t replaces)
+static void set(struct engine *e, const struct store_member *m, uint64_t replaces, uint64_t level)
 {
 	struct store_state_member *row = roster__find(e, m->id);
 	if (!row)
@@ -185,7 +185,10 @@ static void set(struct engine *e, const struct store_member *m, uint64_t replace
 	memcpy(row->m.name, m->name, sizeof(row->m.name));
 	memcpy(row->m.peer, m->peer, sizeof(row->m.peer));
 	memcpy(row->m.api, m->api, sizeof(row->m.api));
+	row->level = level;
 	set_wish(e, row, wish);
+	if (m->id == e->member)
+		env_timer_start(e->env, &e->announce, 0); /* if somebody else said it, it may not be so */
 	if (replaces)
 		set_wish(e, roster__find(e, replaces), STORE_ROLE_NONE);
 }
@@ -216,6 +219,8 @@ static void take_roster(struct engine *e, const struct store_cmd *cmd)
 		row->m = cmd->members[i];
 		changed(e, row);
 	}
+	if (e->witness)
+		level__told(e, cmd->level);
 }
 
 /* Whoever reads the log from its first entry on does not know who founded the cluster before the first configuration says
@@ -271,7 +276,7 @@ void roster__apply(struct engine *e, const struct store_cmd *cmd, uint64_t term,
 		answer = cmd->members[0].id;
 		rc = check_set(e, &cmd->members[0], cmd->number, &err);
 		if (!rc)
-			set(e, &cmd->members[0], cmd->number);
+			set(e, &cmd->members[0], cmd->number, cmd->level);
 		break;
 	case CMD_MEMBER_WISH:
 		rc = check_row(roster__find(e, cmd->number), cmd->number, &err);
@@ -283,6 +288,9 @@ void roster__apply(struct engine *e, const struct store_cmd *cmd, uint64_t term,
 	case CMD_MOVE_LEADER:
 		rc = move_leader(e, cmd->number, term, &err);
 		break;
+	case CMD_LEVEL:
+		level__apply(e, cmd->number, call);
+		return;
 	default:
 		take_roster(e, cmd);
 		break;

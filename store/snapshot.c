@@ -115,7 +115,11 @@ static void piece_written(struct env_work *w)
 	struct incoming *in = back(w);
 	struct piece *p = LIST_ENTRY(list_pop(&in->pieces), struct piece, node);
 	in->queued -= p->chunk.len;
-	if (in->result) {
+	if (in->result == -EPROTO) { /* of a newer program: it would be the same at every try */
+		drop_pieces(in);
+		in->phase = PHASE_NONE;
+		replica__fatal(in->engine, &in->err);
+	} else if (in->result) {
 		give_up(in);
 	} else if (p->chunk.last) {
 		in->phase = PHASE_QUIET;
@@ -155,6 +159,7 @@ static void take_piece(struct incoming *in, const struct raft_chunk *c)
 					  .member = e->member,
 					  .term = rs.term,
 					  .vote = rs.vote,
+					  .level_max = e->level_max,
 					  .forward_id = e->next_forward_id};
 	in->queued += c->len;
 	list_push(&in->pieces, &p->node);

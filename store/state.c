@@ -626,6 +626,10 @@ int store_state_adopt(struct store_disk *disk, const char *path, const struct st
 	int rc = store_state_open(disk, path, &st, &meta, err);
 	if (rc)
 		return rc;
+	if (meta.level > own->level_max) {
+		store_state_close(st);
+		return state__level_err(meta.level, own->level_max, err);
+	}
 	rc = set_own(st, own);
 	if (!rc)
 		rc = settle(st->db);
@@ -635,6 +639,14 @@ int store_state_adopt(struct store_disk *disk, const char *path, const struct st
 	if (!rc || rc == -ENOENT)
 		rc = state__sync_file(disk, path);
 	return rc ? err_set(err, rc, "cannot make %s this member's own: %s", path, strerror(-rc)) : 0;
+}
+
+int state__level_err(uint64_t level, uint64_t known, struct err *err)
+{
+	return err_set(err, -EPROTO,
+		       "the cluster's format level is %" PRIu64 ", higher than this program knows (%" PRIu64
+		       "): use the newer program",
+		       level, known);
 }
 
 const char *state__path(const struct store_state *st)

@@ -87,6 +87,7 @@ int store_state_settle(struct store_state *st);
 struct store_state_own {
 	uint64_t cluster, member, term, vote, forward_id;
 	bool alone;
+	uint64_t level_max; /* what this program knows: -EPROTO if it has a higher level, and it is left as it is */
 };
 int store_state_adopt(struct store_disk *disk, const char *path, const struct store_state_own *own, struct err *err);
 

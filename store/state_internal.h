@@ -18,6 +18,7 @@ int state__sync_file(struct store_disk *disk, const char *path);
 int state__read_meta(sqlite3 *db, struct store_state_meta *ret, uint64_t *ret_compact_done);
 /* Columns key, id, create_rev, version, lease, value. */
 struct store_state_row state__row(sqlite3_stmt *q, bool with_value);
+int state__level_err(uint64_t level, uint64_t known, struct err *err);
 const char *state__path(const struct store_state *st);
 struct store_disk *state__disk(const struct store_state *st);
 

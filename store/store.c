@@ -271,6 +271,7 @@ int store_open(struct env *env, const struct store_config *config, struct store 
 	default_size(&e->sizes.log_keep, ENGINE_LOG_KEEP);
 	default_size(&e->sizes.snapshot_piece, SNAPSHOT_PIECE);
 	default_size(&e->sizes.snapshot_idle_us, SNAPSHOT_IDLE_US);
+	e->level_max = config->level_max ? config->level_max : STORE_LEVEL;
 	e->peer = config->peer;
 	e->on_fatal = config->on_fatal;
 	e->fatal_arg = config->fatal_arg;

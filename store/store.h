@@ -170,6 +170,7 @@ struct store_config {
 	uint64_t hash_us;         /* in a cluster the members' states are compared this often; 0: 10 minutes */
 	size_t history_bytes;     /* in-memory recent history; 0: 64 MiB */
 	bool read_back;           /* tests: verify the state against memory at open */
+	unsigned level_max;       /* tests: it is a program that knows this format level; 0: STORE_LEVEL */
 	struct store_sizes sizes; /* tests: small ones, so that everything happens often */
 	/* Of a cluster of several. In a new directory the ids become the member's for good (0: made); in one that has them
 	 * they must be the same or 0. */

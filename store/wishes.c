@@ -155,7 +155,7 @@ static int change(struct engine *e, const struct plan *p)
 	}
 	struct store_cmd cmd = {0};
 	if (witnesses)
-		store_cmd_roster(&cmd, rows, n);
+		store_cmd_roster(&cmd, rows, n, e->level);
 	uint64_t index, term;
 	int rc = raft_change_members(e->raft, p->members, p->n, cmd.bytes.data, cmd.bytes.len, &index, &term);
 	store_cmd_done(&cmd);
@@ -239,6 +239,7 @@ void wishes__pursue(struct engine *e)
 	}
 	if (e->failed || rs.joint || !e->recovered || e->witness)
 		return;
+	level__pursue(e);
 	raft_get_membership(e->raft, &now);
 	if (e->move_due)
 		move(e, &now);

@@ -47,11 +47,13 @@ int snapshot_file_get_header(const uint8_t raw[SNAPSHOT_FILE_HEADER], struct sna
 	memcpy(&h, raw, sizeof(h));
 	if (memcmp(h.magic, MAGIC, sizeof(h.magic)) != 0)
 		return err_set(err, -EUCLEAN, "this is not a snapshot of the store");
+	if (h.crc != header_crc(&h)) /* of whatever version: a damaged one is not to be taken for a newer one */
+		return err_set(err, -EUCLEAN, "the snapshot's header is damaged");
 	if (h.version != SNAPSHOT_FILE_VERSION)
 		return err_set(err, -EPROTO,
 			       "the snapshot has version %u, this program knows %u: use the program that made it",
 			       h.version, SNAPSHOT_FILE_VERSION);
-	if (h.crc != header_crc(&h) || h.data_bytes > DATA_MAX || h.program[sizeof(h.program) - 1])
+	if (h.data_bytes > DATA_MAX || h.program[sizeof(h.program) - 1])
 		return err_set(err, -EUCLEAN, "the snapshot's header is damaged");
 	*ret = (struct snapshot_file_info){.cluster = h.cluster,
 					   .rev = h.rev,

@@ -348,6 +348,18 @@ static void without_a_quorum(void **state)
 	assert_int_equal(fx_get(f, "before", 0)->n_kvs, 1);
 }
 
+/* Back in an idle cluster, nothing new is said: it has what it needs. */
+static void restarted_while_idle(void **state)
+{
+	struct several *s = *state;
+	grow_to_three(s);
+	several_run(s, 2000000);
+	several_stop(s, 2);
+	assert_int_equal(several_start(s, 2, NULL), 0);
+	several_run(s, 1000000);
+	assert_true(fx_status(&s->servers[2].f)->status.has_quorum);
+}
+
 /* Cut off, the old leader answers neither writes nor fresh reads; back again it follows. */
 static void leader_is_cut_off(void **state)
 {
@@ -488,6 +500,7 @@ static const struct CMUnitTest tests[] = {
 	T(transport_is_told),
 	T(alone_is_quiet),
 	T(without_a_quorum),
+	T(restarted_while_idle),
 	T(leader_is_cut_off),
 	T(witness),
 	T(renewal_before_the_end),
