@@ -11,6 +11,8 @@
 #define LOOK_US  (5ull * 1000000)
 #define SOON_US  300000ull /* nobody leads yet */
 #define MISSES   2u
+#define LEASE_S  15u
+#define LEASES   "/registry/masterleases/"
 #define SLICES   "/registry/endpointslices/default/kubernetes"
 #define PORTS    8u /* different ones */
 #define BACKENDS STORE_MEMBERS_MAX
@@ -21,12 +23,14 @@ struct backend {
 	bool alive;
 };
 
-/* One look: MEMBERS -> ENDPOINTS -> SLICES (what is written now) -> a transaction, if it is not what it should be. */
+/* One look: MEMBERS -> ENDPOINTS -> SLICES (what is written now) -> a transaction, if it is not what it should be.
+ * Over an external etcd, in place of MEMBERS: own lease kept -> LEASES (the keys of all who keep theirs). */
 struct endpoints {
 	struct apiserver *server;
 	struct env_timer timer;
 	void (*first)(struct apiserver *a);
-	bool busy, stopped, adds; /* adds: others are unknown, and stay */
+	bool busy, stopped;
+	uint64_t lease; /* over an external etcd: under which this server's key is; 0: none yet */
 	struct backend want[BACKENDS];
 	unsigned n;
 	struct {
@@ -160,23 +164,9 @@ static bool is_listed(const json_t *endpoints, const struct backend *b)
 	return false;
 }
 
-static void keep_listed(struct endpoints *e)
-{
-	size_t i, j;
-	json_t *subset, *address;
-	json_array_foreach(json_object_get(e->old, "subsets"), i, subset)
-	{
-		const json_t *port = json_array_get(json_object_get(subset, "ports"), 0);
-		json_array_foreach(json_object_get(subset, "addresses"), j, address)
-			add(e, json_get_str(address, "ip", ""), (uint16_t)json_get_int(port, "port", 0), true);
-	}
-}
-
 static void settle(struct endpoints *e)
 {
 	unsigned n = 0;
-	if (e->adds)
-		keep_listed(e);
 	for (unsigned i = 0; i < e->n; i++)
 		if (e->want[i].alive || is_listed(e->old, &e->want[i]))
 			e->want[n++] = e->want[i];
@@ -300,7 +290,7 @@ static void plan_slices(struct endpoints *e, struct plan *plan, const struct sto
 				plan_object(e, plan, "discovery.k8s.io", "endpointslices", STEAL(wanted[i]), old,
 					    resp->kvs[k].mod_rev);
 		}
-		if (!found && !e->adds)
+		if (!found)
 			plan_delete(plan, resp->kvs[k].key);
 	}
 	for (unsigned i = 0; i < n; i++)
@@ -350,23 +340,110 @@ static void on_endpoints(void *arg, const struct err *err, const struct store_ra
 	store_range(e->server->store, &req, on_slices, e);
 }
 
+static void read_endpoints(struct endpoints *e)
+{
+	struct apiserver *a = e->server;
+	_cleanup_free_ char *key = resource_key(server_resource(a, "", "v1", "endpoints"), "default", "kubernetes");
+	/* what this server has is enough: the transaction compares */
+	struct store_range_req req = {.key = key, .serializable = true};
+	store_range(a->store, &req, on_endpoints, e);
+}
+
+static uint16_t own_port(const struct apiserver *a)
+{
+	return a->advertise_port ? a->advertise_port : 6443;
+}
+
+/* ---- over an external etcd: a key with a lease each, as upstream ---- */
+
+static void on_leases(void *arg, const struct err *err, const struct store_range_resp *resp)
+{
+	struct endpoints *e = arg;
+	if (store_failed(err) || e->stopped) {
+		look_over(e, SOON_US);
+		return;
+	}
+	for (size_t i = 0; i < resp->n_kvs; i++) {
+		_cleanup_free_ char *api = xasprintf("https://%s", resp->kvs[i].key + strlen(LEASES));
+		add_api(e, api, true);
+	}
+	read_endpoints(e);
+}
+
+static void read_leases(struct endpoints *e)
+{
+	_cleanup_free_ char *end = store_prefix_end(LEASES);
+	struct store_range_req req = {.key = LEASES, .end = end, .keys_only = true, .limit = BACKENDS};
+	store_range(e->server->store, &req, on_leases, e);
+}
+
+static void on_lease_written(void *arg, const struct err *err, const struct store_txn_resp *resp)
+{
+	struct endpoints *e = arg;
+	(void)resp;
+	if (store_failed(err) || e->stopped) {
+		e->lease = 0;
+		look_over(e, SOON_US);
+		return;
+	}
+	read_leases(e);
+}
+
+static void on_granted(void *arg, const struct err *err, uint64_t lease)
+{
+	struct endpoints *e = arg;
+	struct apiserver *a = e->server;
+	if (store_failed(err) || e->stopped) {
+		look_over(e, SOON_US);
+		return;
+	}
+	e->lease = lease;
+	_cleanup_free_ char *key = xasprintf(LEASES "%s:%u", a->advertise_ip, own_port(a));
+	_cleanup_blob_ struct blob *value = blob_new("{}", 2);
+	const struct store_op op = {.type = STORE_PUT, .key = key, .value = value, .lease = lease};
+	struct store_txn_req req = {.then_ops = &op, .n_then = 1};
+	store_txn(a->store, &req, on_lease_written, e);
+}
+
+static void on_kept(void *arg, const struct err *err, uint64_t ttl_s)
+{
+	struct endpoints *e = arg;
+	(void)ttl_s;
+	if (store_failed(err) || e->stopped) {
+		e->lease = 0; /* it may be gone: another, and the key anew */
+		look_over(e, SOON_US);
+		return;
+	}
+	read_leases(e);
+}
+
+static void keep_lease(struct endpoints *e)
+{
+	struct store *s = e->server->store;
+	if (e->lease)
+		s->engine->lease_keepalive(s, e->lease, on_kept, e);
+	else
+		s->engine->lease_grant(s, LEASE_S, on_granted, e);
+}
+
+/* ---- the look ---- */
+
 static void on_members(void *arg, const struct err *err, const struct store_members *m)
 {
 	struct endpoints *e = arg;
 	struct apiserver *a = e->server;
 	e->n = 0;
-	e->adds = store_failed(err) && err->code == -ENOTSUP;
-	if (e->stopped || (store_failed(err) && !e->adds) || (!e->adds && m->leader != m->self)) {
+	if (!e->stopped && store_failed(err) && err->code == -ENOTSUP) {
+		keep_lease(e);
+		return;
+	}
+	if (e->stopped || store_failed(err) || m->leader != m->self) {
 		look_over(e, !e->stopped && !store_failed(err) && m->leader ? LOOK_US : SOON_US);
 		return;
 	}
-	add(e, a->advertise_ip, a->advertise_port ? a->advertise_port : 6443, true);
-	if (!e->adds)
-		take_members(e, m);
-	_cleanup_free_ char *key = resource_key(server_resource(a, "", "v1", "endpoints"), "default", "kubernetes");
-	/* what this server has is enough: the transaction compares */
-	struct store_range_req req = {.key = key, .serializable = true};
-	store_range(a->store, &req, on_endpoints, e);
+	add(e, a->advertise_ip, own_port(a), true);
+	take_members(e, m);
+	read_endpoints(e);
 }
 
 static void on_timer(struct env_timer *t)

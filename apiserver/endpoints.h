@@ -3,7 +3,7 @@
  * Upstream's servers each hold a key with a lease and all of them write; here the store's leader knows who answers, and
  * it alone writes, when something has changed: an idle cluster writes nothing. A server that was not heard of in two
  * looks is taken out. Servers with different ports get a subset, and an EndpointSlice, each. Over an external etcd
- * nobody knows the others: each server adds itself.
+ * it is as upstream's.
  */
 #ifndef MINI_APISERVER_ENDPOINTS_H
 #define MINI_APISERVER_ENDPOINTS_H

@@ -69,6 +69,13 @@ static int get_cluster(struct ctl *c, json_t **ret, struct err *err)
 	return rc;
 }
 
+static void say_external(const json_t *cluster)
+{
+	if (json_array_size(json_object_get(cluster, "members")) == 0)
+		fprintf(stderr, "This cluster keeps its state in an external %s, which has members of its own.\n",
+			str(cluster, "engine"));
+}
+
 static int print_tree(const struct output *out, const json_t *tree, struct err *err)
 {
 	_cleanup_json_ json_t *sorted = json_sorted(tree);
@@ -142,6 +149,7 @@ int verb_cluster_list(struct ctl *c, int argc, char **argv, struct err *err)
 	struct table t;
 	size_t i;
 	json_t *m;
+	say_external(cluster);
 	table_init(&t, ARRAY_LEN(head));
 	for (size_t k = 0; k < ARRAY_LEN(head) && !no_headers; k++)
 		table_cell(&t, head[k]);
@@ -291,6 +299,7 @@ static int status_table(const json_t *cluster, const struct asked *asked, size_t
 	static const char *const head[] = {"NAME",     "ADDRESS", "ROLE", "LEADER", "STATE",   "TERM", "APPLIED",
 					   "REVISION", "KEYS",    "LOG",  "DB",     "WRITTEN", "A DAY"};
 	struct table t;
+	say_external(cluster);
 	table_init(&t, ARRAY_LEN(head));
 	for (size_t k = 0; k < ARRAY_LEN(head); k++)
 		table_cell(&t, head[k]);
