@@ -38,7 +38,7 @@ static bool holds(const struct mvcc *m, const struct store_cmp *c)
 	int d = memcmp(v->value->data, c->value->data, n);
 	if (!d)
 		d = v->value->len < c->value->len ? -1 : v->value->len > c->value->len;
-	return compare_number((uint64_t)d + 1, c->op, 1);
+	return compare_number(d < 0 ? 0 : d > 0 ? 2 : 1, c->op, 1); /* memcmp says more than -1, 0, 1 */
 }
 
 static bool all_hold(const struct mvcc *m, const struct store_txn_req *t)

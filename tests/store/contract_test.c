@@ -293,7 +293,7 @@ static void txn_compares(void **state)
 {
 	struct ct *c = *state;
 	_cleanup_blob_ struct blob *x = blob_new("x", 1), *y = blob_new("y", 1), *none = blob_new("", 0),
-				   *xx = blob_new("xx", 2);
+				   *xx = blob_new("xx", 2), *far = blob_new("\xff", 1), *low = blob_new("\0", 1);
 	const char *key = ct_key(c, "k"), *absent = ct_key(c, "absent");
 	struct store_op get = {.type = STORE_GET, .key = key};
 	ct_put(c, key, "x");
@@ -330,6 +330,10 @@ static void txn_compares(void **state)
 		{key, STORE_CMP_VALUE, STORE_LT, 0, x, false},
 		{key, STORE_CMP_VALUE, STORE_GT, 0, none, true},
 		{key, STORE_CMP_VALUE, STORE_GT, 0, y, false},
+		{key, STORE_CMP_VALUE, STORE_LT, 0, far, true}, /* not by one alone */
+		{key, STORE_CMP_VALUE, STORE_GT, 0, far, false},
+		{key, STORE_CMP_VALUE, STORE_GT, 0, low, true},
+		{key, STORE_CMP_VALUE, STORE_LT, 0, low, false},
 		{absent, STORE_CMP_MOD_REV, STORE_EQ, 0, NULL, true},
 		{absent, STORE_CMP_CREATE_REV, STORE_EQ, 0, NULL, true},
 		{absent, STORE_CMP_VERSION, STORE_EQ, 0, NULL, true},
