@@ -104,6 +104,7 @@ static int take_address(struct options *o, const char *flag, const char *value, 
 	int r = options_address(flag, value, &host, &port, err);
 	if (r < 0)
 		return r;
+	free((char *)(peer ? o->peer_listen : o->listen));
 	if (peer) {
 		o->peer_listen = host;
 		o->peer_port = port;
@@ -212,10 +213,11 @@ static int check(const struct options *o, struct err *err)
 			       o->name);
 	char *host = NULL;
 	uint16_t none = 0;
-	if (o->advertise && (options_address("--advertise", o->advertise, &host, &none, err) < 0 || none))
+	bool bad = o->advertise && (options_address("--advertise", o->advertise, &host, &none, err) < 0 || none);
+	free(host);
+	if (bad)
 		return err_set(err, -EINVAL, "--advertise wants an address without a port, not \"%.100s\"",
 			       o->advertise);
-	free(host);
 	if (o->learner && o->witness)
 		return err_set(err, -EINVAL, "a server is a learner or a witness, not both");
 	if (o->join && !str_starts(o->join, "https://"))
@@ -223,6 +225,43 @@ static int check(const struct options *o, struct err *err)
 	if (o->token && !o->join)
 		return err_set(err, -EINVAL, "--token goes with --join https://HOST:PORT");
 	return 0;
+}
+
+static void addresses_done(struct options *o)
+{
+	free((char *)o->listen);
+	free((char *)o->peer_listen);
+	o->listen = o->peer_listen = NULL;
+}
+
+void options_done(struct options *o)
+{
+	addresses_done(o);
+	free((char *)o->dir);
+	o->dir = NULL;
+}
+
+static int parse(int argc, char **argv, unsigned words, struct options *o, struct err *err)
+{
+	for (int i = 0; i < argc; i++) {
+		char *arg = argv[i], *eq = strchr(arg, '=');
+		if (take_switch(o, arg))
+			continue;
+		if (arg[0] != '-' && o->n_words < words) {
+			o->words[o->n_words++] = arg;
+			continue;
+		}
+		if (!str_starts(arg, "--"))
+			return err_set(err, -EINVAL, "unexpected argument \"%s\"; minid --help shows the usage", arg);
+		if (!eq && i + 1 >= argc)
+			return err_set(err, -EINVAL, "%s wants a value, or is unknown; minid --help lists the flags",
+				       arg);
+		_cleanup_free_ char *flag = eq ? xstrndup(arg, (size_t)(eq - arg)) : xstrdup(arg);
+		int r = take(o, flag, eq ? eq + 1 : argv[++i], err);
+		if (r < 0)
+			return r;
+	}
+	return check(o, err);
 }
 
 int options_parse(int argc, char **argv, unsigned words, struct options *ret, struct err *err)
@@ -235,27 +274,11 @@ int options_parse(int argc, char **argv, unsigned words, struct options *ret, st
 			    .role = "server",
 			    .cluster_cidr = "10.244.0.0/16",
 			    .service_cidr = "10.96.0.0/16"};
-	for (int i = 0; i < argc; i++) {
-		char *arg = argv[i], *eq = strchr(arg, '=');
-		if (take_switch(&o, arg))
-			continue;
-		if (arg[0] != '-' && o.n_words < words) {
-			o.words[o.n_words++] = arg;
-			continue;
-		}
-		if (!str_starts(arg, "--"))
-			return err_set(err, -EINVAL, "unexpected argument \"%s\"; minid --help shows the usage", arg);
-		if (!eq && i + 1 >= argc)
-			return err_set(err, -EINVAL, "%s wants a value, or is unknown; minid --help lists the flags",
-				       arg);
-		_cleanup_free_ char *flag = eq ? xstrndup(arg, (size_t)(eq - arg)) : xstrdup(arg);
-		int r = take(&o, flag, eq ? eq + 1 : argv[++i], err);
-		if (r < 0)
-			return r;
-	}
-	int r = check(&o, err);
-	if (r < 0)
+	int r = parse(argc, argv, words, &o, err);
+	if (r < 0) {
+		addresses_done(&o);
 		return r;
+	}
 	o.dir = absolute(o.dir);
 	if (!streq(o.dir, DEFAULT_DIR))
 		snprintf(o.instance, sizeof(o.instance), "%04x", (unsigned)(hash64(o.dir, strlen(o.dir)) & 0xffff));

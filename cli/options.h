@@ -44,6 +44,7 @@ struct options {
 /* argv behind the subcommand. -EINVAL with a message that names the flag. words: how many arguments that are no flags it
  * may have. */
 int options_parse(int argc, char **argv, unsigned words, struct options *ret, struct err *err);
+void options_done(struct options *o);
 /* "HOST", "HOST:PORT", ":PORT", "[V6]:PORT": *ret_host is NULL, *ret_port untouched for what is not said. Heap. */
 int options_address(const char *flag, const char *text, char **ret_host, uint16_t *ret_port, struct err *err);
 /* "90s", "10m", "24h", "7d", "1h30m"; "0". */

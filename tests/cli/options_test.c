@@ -4,6 +4,9 @@
 
 #include "cli/options.h"
 
+/* What was parsed lives until the next time. */
+static struct options last;
+
 static int parse(struct options *ret, struct err *err, const char *const *words)
 {
 	static char copies[16][200];
@@ -13,7 +16,11 @@ static int parse(struct options *ret, struct err *err, const char *const *words)
 		snprintf(copies[n], sizeof(copies[n]), "%s", words[n]);
 		argv[n] = copies[n];
 	}
-	return options_parse(n, argv, 2, ret, err);
+	options_done(&last);
+	int r = options_parse(n, argv, 2, ret, err);
+	if (r == 0)
+		last = *ret;
+	return r;
 }
 #define PARSE(o, err, ...) parse(o, err, (const char *const[]){__VA_ARGS__, NULL})
 
@@ -98,6 +105,7 @@ static void words(void **state)
 	assert_int_equal(o.n_words, 2);
 	assert_string_equal(o.words[1], "abcdef");
 	assert_int_equal(PARSE(&o, NULL, "a", "b", "c"), -EINVAL);
+	options_done(&last);
 }
 
 static const struct CMUnitTest tests[] = {
