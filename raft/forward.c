@@ -1,6 +1,6 @@
 /* Proposals of followers. One message goes to the leader, one answer comes back; either may be lost, and then nobody
- * knows: sending it again might make it happen twice. What the network doubles is told apart by its id, which the
- * leader remembers for its term; messages of an earlier term die at raft_step. */
+ * knows: sending it again might make it happen twice. What the network doubles is told apart by its id and the
+ * life of its sender, which the leader remembers for its term; messages of an earlier term die at raft_step. */
 #include "raft/internal.h"
 
 #include <errno.h>
@@ -24,28 +24,44 @@ int raft_forward(struct raft *r, uint64_t id, const void *data, size_t len)
 	return 0;
 }
 
+/* What is remembered of this life of that member. Whoever restarts counts anew, maybe from below: its ids are compared
+ * with those of the same life only. */
+static struct raft_forwarded *life(struct raft_progress *p, uint64_t nonce)
+{
+	size_t i = 0;
+	while (i < RAFT_LIVES - 1 && p->forwarded[i].nonce != nonce)
+		i++;
+	struct raft_forwarded at = p->forwarded[i];
+	if (at.nonce != nonce)
+		at = (struct raft_forwarded){.nonce = nonce}; /* in place of the one unheard of for longest */
+	memmove(p->forwarded + 1, p->forwarded, i * sizeof(at));
+	p->forwarded[0] = at;
+	return p->forwarded;
+}
+
 /* Ids that are too old to tell count as seen: better unknown than twice. */
-static bool seen(struct raft_progress *p, uint64_t id)
+static bool seen(struct raft_forwarded *f, uint64_t id)
 {
 	if (RAFT_HAS_BUG(FORWARD_TWICE))
 		return false;
-	if (id > p->forward_high) {
-		uint64_t by = id - p->forward_high;
-		p->forward_seen = (by >= 64 ? 0 : p->forward_seen << by) | 1;
-		p->forward_high = id;
+	if (id > f->high) {
+		uint64_t by = id - f->high;
+		f->seen = (by >= 64 ? 0 : f->seen << by) | 1;
+		f->high = id;
 		return false;
 	}
-	uint64_t back = p->forward_high - id;
-	if (back >= 64 || (p->forward_seen >> back & 1))
+	uint64_t back = f->high - id;
+	if (back >= 64 || (f->seen >> back & 1))
 		return true;
-	p->forward_seen |= (uint64_t)1 << back;
+	f->seen |= (uint64_t)1 << back;
 	return false;
 }
 
 void raft__step_propose(struct raft *r, const struct raft_msg *m)
 {
 	struct raft_progress *p = raft__member(r, m->from);
-	if (!p || m->n_entries != 1 || m->entries[0].type != RAFT_ENTRY_NORMAL || seen(p, m->context))
+	if (!p || m->n_entries != 1 || m->entries[0].type != RAFT_ENTRY_NORMAL ||
+	    seen(life(p, m->hint_term), m->context))
 		return;
 	uint64_t index = 0, term = 0;
 	int rc = raft_propose(r, m->entries[0].data, m->entries[0].len, &index, &term);

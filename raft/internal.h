@@ -46,6 +46,7 @@ void raft_log__restart(struct raft_log *l, uint64_t index, uint64_t term);
 
 /* ---- progress.c: how far the leader knows each member to be ---- */
 #define RAFT_INFLIGHT_MAX 256
+#define RAFT_LIVES        4
 
 struct raft_progress {
 	uint64_t id;
@@ -64,8 +65,11 @@ struct raft_progress {
 	uint64_t snap_id, snap_index, snap_offset;
 	bool snap_asked, snap_sent, snap_last;
 	unsigned snap_quiet; /* heartbeats answered since a piece was sent */
-	/* the forwarded proposals taken in this term: the highest id, and which of the 64 up to it */
-	uint64_t forward_high, forward_seen;
+	/* the forwarded proposals taken in this term, by life (nonce) of the sender, the one heard of last first: the highest
+	 * id, and which of the 64 up to it */
+	struct raft_forwarded {
+		uint64_t nonce, high, seen;
+	} forwarded[RAFT_LIVES];
 	/* what was sent and not yet acknowledged: a ring of (last index, bytes) */
 	struct {
 		uint64_t index;

@@ -1,5 +1,7 @@
 #include "raft/internal.h"
 
+#include <string.h>
+
 static void clear_flight(struct raft_progress *p)
 {
 	p->flight_head = p->flight_n = 0;
@@ -18,7 +20,7 @@ void raft_progress__reset(struct raft_progress *p, uint64_t next)
 	p->read_ack = 0;
 	p->snap_id = p->snap_index = p->snap_offset = 0;
 	p->snap_asked = p->snap_sent = p->snap_last = false;
-	p->forward_high = p->forward_seen = 0;
+	memset(p->forwarded, 0, sizeof(p->forwarded));
 	clear_flight(p);
 }
 

@@ -209,7 +209,7 @@ int raft_step(struct raft *r, const struct raft_msg *msg);
  * leadership is being handed over. */
 int raft_propose(struct raft *r, const void *data, size_t len, uint64_t *ret_index, uint64_t *ret_term);
 /* Follower: one message to the leader; its fate comes back in a ready's `fates`, or never: then it is unknown, and raft
- * does not send it again. Ids grow, over restarts too (say, start from the wall clock): the leader takes each id once,
+ * does not send it again. Ids grow, and each life of a server may begin anew: the leader takes each id of a life once,
  * whatever the network doubles. -EAGAIN: no leader, nothing was sent; -EINVAL: this server leads. */
 int raft_forward(struct raft *r, uint64_t id, const void *data, size_t len);
 /* Leader: the configuration is to become these members. The bytes of context travel in the entry to every driver (names

@@ -51,9 +51,12 @@ follower=$((LEADER % 3 + 1))
 at=$(now_ms)
 kill9 "$follower"
 go_on "a follower is killed" "$at" "$follower"
-pause_ms 500
-start "$follower"
-check "it comes back" await_ready "$follower"
+for life in 1 2 3; do
+	start "$follower"
+	check "it comes back" await_ready "$follower"
+	check "and its writes are taken" eventually 4 written "$follower" "life$life"
+	[ $life = 3 ] || kill9 "$follower"
+done
 
 # ---- the leader is cut off from both others ----
 eventually 5 find_leader 1 2 3
