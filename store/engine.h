@@ -139,6 +139,8 @@ struct engine {
 	bool move_due;   /* the leadership is to go, to move_to or (0) to the furthest */
 	uint64_t move_to, hand_over_us;
 	unsigned hand_overs;
+	uint64_t leaderless_us;                  /* since when nobody leads; 0: somebody does */
+	uint64_t write_us;                       /* when the batch on the log lane was handed over */
 	unsigned alone_ticks;                    /* since it is alone */
 	char *name, *peer_address, *api_address; /* of this member, as configured; may be NULL */
 	struct env_timer announce;

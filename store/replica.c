@@ -9,6 +9,7 @@
 
 #include "lib/core/failpoint.h"
 #include "lib/core/log.h"
+#include "lib/core/metrics.h"
 #include "store/engine.h"
 
 #define TICK_US     10000u
@@ -303,9 +304,18 @@ static bool handle_ready(struct engine *e)
 			  promise && !BUG(BUG_VOTE_NOT_DURABLE) ? &e->rd.hard_state : NULL);
 	failpoint(REPLICA_WRITE);
 	e->writing = true;
+	e->write_us = env_now_us(e->env);
 	env_submit(e->env, &e->log_work);
 	return false;
 }
+
+static const double write_bounds[] = {0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1};
+static struct metric_family write_seconds = {
+	.name = "mini_store_log_write_seconds",
+	.help = "How long a batch of entries took to be written to the log and made durable, with the wait for its lane.",
+	.type = METRIC_HISTOGRAM,
+	.bounds = write_bounds,
+	.n_bounds = ARRAY_LEN(write_bounds)};
 
 static void log_write(struct env_work *w)
 {
@@ -334,6 +344,7 @@ static void log_written(struct env_work *w)
 	struct engine *e = CONTAINER_OF(w, struct engine, log_work);
 	MAGIC_CHECK(e, ENGINE_MAGIC);
 	e->bytes_written += e->job.written;
+	metric_observe(metric_get(&write_seconds, NULL), (double)(env_now_us(e->env) - e->write_us) / 1e6);
 	if (e->job.result == -ENOSPC) {
 		disk_full(e);
 		return;
@@ -436,9 +447,11 @@ static void serve_reads(struct engine *e)
 
 /* ---- ticks ---- */
 
+/* A call waits for an election; where there has been no leader for so long, it is told at once. */
 static void no_leader(struct engine *e)
 {
 	uint64_t now = env_now_us(e->env);
+	bool for_long = e->leaderless_us && now - e->leaderless_us >= ENGINE_NO_LEADER_US;
 	_cleanup_err_ struct err err = ERR_INIT;
 	if (e->read_only)
 		err_status(
@@ -451,7 +464,7 @@ static void no_leader(struct engine *e)
 	struct list *lists[] = {&e->waiting, &e->lazy, &e->reads};
 	for (size_t i = 0; i < ARRAY_LEN(lists); i++)
 		LIST_EACH (lists[i], c, struct call, node) {
-			if (now - c->since_us < ENGINE_NO_LEADER_US)
+			if (!for_long && now - c->since_us < ENGINE_NO_LEADER_US)
 				continue;
 			list_del(&c->node);
 			e->queued_bytes -= c->bytes;
@@ -480,12 +493,18 @@ static void arm_tick(struct engine *e)
 static void tick(struct env_timer *t)
 {
 	struct engine *e = CONTAINER_OF(t, struct engine, tick);
+	struct raft_status rs;
 	bool leads = replica__leads(e);
 	if (!members__stuck(e) || leads) { /* a leader that cannot write stops being one */
 		raft_tick(e->raft);
 		members__tick(e);
 		maybe_recovered(e);
 	}
+	raft_get_status(e->raft, &rs);
+	if (rs.leader != RAFT_NONE)
+		e->leaderless_us = 0;
+	else if (!e->leaderless_us)
+		e->leaderless_us = env_now_us(e->env);
 	e->alone_ticks = leads && replica__alone(e) ? MIN(e->alone_ticks + 1, ALONE_TICKS) : 0;
 	if (!leads || members__stuck(e))
 		no_leader(e);

@@ -339,7 +339,10 @@ static void without_a_quorum(void **state)
 	assert_int_equal(a->err.reason, ERR_SERVICE_UNAVAILABLE);
 	assert_non_null(strstr(a->err.message, "quorum"));
 	assert_true(env_now_us(s->env) - from <= 5100000);
+	from = env_now_us(s->env); /* now it is known for so long that nobody has to wait */
 	assert_int_equal(fx_get(f, "before", 0)->err.code, -EHOSTUNREACH);
+	assert_int_equal(fx_put(f, "a", "1")->err.code, -EHOSTUNREACH);
+	assert_true(env_now_us(s->env) - from <= 100000);
 	assert_int_equal(fx_range(f, &(struct store_range_req){.key = "before", .serializable = true})->n_kvs, 1);
 	assert_false(fx_status(f)->status.has_quorum);
 	assert_int_equal(several_start(s, 0, NULL), 0);
