@@ -60,7 +60,7 @@ void store_member_wish(struct store *s, uint64_t id, enum store_role wish, store
 /* The leadership goes to that voter (0: to the one that is furthest). The callback says that it was asked for. */
 void store_move_leader(struct store *s, uint64_t id, store_rev_cb cb, void *arg);
 
-/* A copy of the whole state at one revision, made in the pool while the store works on. */
+/* A copy of the whole state at one revision, made in the pool while the store works on. Four at a time: -EBUSY. */
 struct store_snapshot {
 	uint64_t cluster, rev, index, term, keys;
 	uint64_t size; /* of the file, in bytes (lib/core/snapshot_file.h has its format) */

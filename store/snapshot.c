@@ -222,6 +222,7 @@ static void swapped(struct env_work *w)
 		replica__fatal(e, &in->err);
 		return;
 	}
+	e->state_file_bytes = store_state_bytes(e->state);
 	in->membership = in->t.meta.membership;
 	in->phase = PHASE_RAFT;
 }
@@ -421,6 +422,8 @@ void snapshot__open(struct engine *e, struct raft_partial *ret)
 	e->snapshots = sn;
 	sn->engine = e;
 	sn->in = in;
+	sn->home = NEW(struct copies_home);
+	*sn->home = (struct copies_home){.refs = 1, .engine = e};
 	list_init(&sn->copies);
 	list_init(&sn->streams);
 	in->engine = e;
@@ -441,7 +444,9 @@ void snapshot__close(struct engine *e)
 	struct snapshots *sn = e->snapshots;
 	if (!sn)
 		return;
+	sn->home->engine = NULL;
 	send__close(e);
+	copies_home_unref(sn->home);
 	env_timer_stop(e->env, &sn->in->retry);
 	drop_pieces(sn->in);
 	take__done(&sn->in->t);

@@ -91,14 +91,13 @@ static void finish(struct copy *c)
 {
 	list_del(&c->node);
 	c->phase = c->result ? COPY_FAILED : COPY_READY;
-	c->engine = NULL;
 	c->done(c->arg, c);
 }
 
 static void made(struct env_work *w)
 {
 	struct copy *c = CONTAINER_OF(w, struct copy, work);
-	struct engine *e = c->engine;
+	struct engine *e = c->home->engine;
 	MAGIC_CHECK(e, ENGINE_MAGIC);
 	e->snapshots->making--;
 	e->snapshots->works--;
@@ -110,7 +109,9 @@ struct copy *copy__make(struct engine *e, uint64_t need, void (*done)(void *arg,
 {
 	struct copy *c = NEW(struct copy);
 	c->refs = 1;
-	c->engine = e;
+	c->home = e->snapshots->home;
+	c->home->refs++;
+	c->env = e->env;
 	c->disk = e->disk;
 	c->need = need;
 	c->done = done;
@@ -125,16 +126,47 @@ struct copy *copy__make(struct engine *e, uint64_t need, void (*done)(void *arg,
 	return c;
 }
 
+void copies_home_unref(struct copies_home *h)
+{
+	if (h && --h->refs == 0)
+		free(h);
+}
+
+/* A large file takes its time to go. */
+static void delete (struct env_work *w)
+{
+	struct copy *c = CONTAINER_OF(w, struct copy, work);
+	c->disk->ops->close(STEAL(c->file));
+	c->disk->ops->unlink(c->disk, c->path);
+}
+
+static void deleted(struct env_work *w)
+{
+	struct copy *c = CONTAINER_OF(w, struct copy, work);
+	struct engine *e = c->home->engine;
+	if (e) {
+		e->snapshots->works--;
+		env_post(e->env, &e->pump);
+	}
+	copies_home_unref(c->home);
+	free(c->path);
+	free(c->state_path);
+	free(c);
+}
+
 void copy__unref(struct copy *c)
 {
 	if (!c || --c->refs)
 		return;
 	MUST(c->phase == COPY_READY || c->phase == COPY_FAILED);
-	c->disk->ops->close(c->file);
-	c->disk->ops->unlink(c->disk, c->path);
-	free(c->path);
-	free(c->state_path);
-	free(c);
+	if (!c->home->engine) { /* nobody would wait for the pool */
+		delete (&c->work);
+		deleted(&c->work);
+		return;
+	}
+	c->home->engine->snapshots->works++;
+	c->work = (struct env_work){.work = delete, .done = deleted, .lane = ENV_LANE_POOL};
+	env_submit(c->env, &c->work);
 }
 
 static void begin(struct engine *e, struct copy *c)

@@ -11,6 +11,14 @@
  *
  *   WAITS (for the state to hold what is needed) -> MADE (in the pool) -> READY, or FAILED
  */
+/* What copies and their store share; a copy may outlive it. */
+struct copies_home {
+	unsigned refs;
+	struct engine *engine; /* NULL: closed */
+	unsigned saved;        /* an operator's, made or being made */
+};
+void copies_home_unref(struct copies_home *h); /* accepts NULL */
+
 enum copy_phase { COPY_WAITS, COPY_MADE, COPY_READY, COPY_FAILED };
 
 struct copy {
@@ -18,8 +26,9 @@ struct copy {
 	unsigned refs;
 	enum copy_phase phase;
 	uint64_t id;
-	uint64_t need;         /* the entry it must hold */
-	struct engine *engine; /* while it is being made */
+	uint64_t need; /* the entry it must hold */
+	struct copies_home *home;
+	struct env *env;
 	struct store_disk *disk;
 	struct env_work work;
 	char *path, *state_path;
@@ -33,7 +42,7 @@ struct copy {
 };
 /* The state once it holds entry `need`; done comes later, and the caller holds the one reference. */
 struct copy *copy__make(struct engine *e, uint64_t need, void (*done)(void *arg, struct copy *c), void *arg);
-void copy__unref(struct copy *c); /* accepts NULL; the file goes with the last one */
+void copy__unref(struct copy *c); /* accepts NULL; the file goes with the last one, in the pool */
 /* A part of the snapshot's bytes, any thread: how many, fewer only at the end; or a negative errno. */
 int64_t copy__read(const struct copy *c, void *buf, size_t len, uint64_t off);
 static inline uint64_t copy__bytes(const struct copy *c)
@@ -59,8 +68,9 @@ struct incoming; /* snapshot.c */
 struct snapshots {
 	struct engine *engine;
 	struct list copies; /* waiting or being made */
-	unsigned making;    /* in the pool: they read the state */
-	unsigned works;     /* on lanes: not to be closed */
+	struct copies_home *home;
+	unsigned making; /* in the pool: they read the state */
+	unsigned works;  /* on lanes: not to be closed */
 	/* one copy for all members that lag */
 	struct copy *sent;
 	struct list streams; /* waiting for it, or reading from it */

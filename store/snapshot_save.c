@@ -6,11 +6,13 @@
 
 #define SAVED_MAGIC 0x73617665u
 #define READ_MAX    (1u << 20)
+#define SAVED_MAX   4u /* at a time: each takes as much room as the state */
 
 struct saved {
 	struct store_snapshot base;
 	uint32_t magic;
 	struct env *env;
+	struct copies_home *home; /* it counts there */
 	struct copy *copy;
 	store_snapshot_cb cb;
 	store_snapshot_read_cb read_cb;
@@ -19,11 +21,15 @@ struct saved {
 	char *data;
 	uint64_t off;
 	int64_t n;
-	struct env_post refuse; /* not our own store */
+	struct env_post refuse;
+	bool ours;
 };
 
 static void saved_free(struct saved *s)
 {
+	if (s->home)
+		s->home->saved--;
+	copies_home_unref(s->home);
 	copy__unref(s->copy);
 	free(s->data);
 	s->magic = 0;
@@ -58,7 +64,14 @@ static void refuse(struct env_post *p)
 {
 	struct saved *s = CONTAINER_OF(p, struct saved, refuse);
 	_cleanup_err_ struct err err = ERR_INIT;
-	err_set(&err, -ENOTSUP, "the store is an external one: take its snapshot with its own tools");
+	if (!s->ours) {
+		err_set(&err, -ENOTSUP, "the store is an external one: take its snapshot with its own tools");
+	} else {
+		err_status(&err, ERR_TOO_MANY_REQUESTS, "%u copies of the state are made or read just now: try again",
+			   SAVED_MAX);
+		err.code = -EBUSY;
+		err.retry_after_s = 1;
+	}
 	s->cb(s->arg, &err, NULL);
 	saved_free(s);
 }
@@ -67,11 +80,15 @@ void store_snapshot_make(struct store *store, store_snapshot_cb cb, void *arg)
 {
 	struct saved *s = NEW(struct saved);
 	*s = (struct saved){.magic = SAVED_MAGIC, .env = store->env, .cb = cb, .arg = arg, .refuse = {.fn = refuse}};
-	if (!store__is_ours(store)) {
+	s->ours = store__is_ours(store);
+	struct engine *e = s->ours ? engine_of(store) : NULL;
+	if (!e || e->snapshots->home->saved == SAVED_MAX) {
 		env_post(store->env, &s->refuse);
 		return;
 	}
-	struct engine *e = engine_of(store);
+	s->home = e->snapshots->home;
+	s->home->refs++;
+	s->home->saved++;
 	copy__make(e, e->applied, made, s);
 }
 

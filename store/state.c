@@ -545,6 +545,15 @@ static void checkpoint(struct store_state *st, struct store_state_batch *b)
 	failpoint(STATE_CHECKPOINT_AFTER);
 }
 
+uint64_t store_state_bytes(struct store_state *st)
+{
+	sqlite3_file *f = NULL;
+	sqlite3_int64 size = 0;
+	if (sqlite3_file_control(st->db, "main", SQLITE_FCNTL_FILE_POINTER, &f) == SQLITE_OK && f->pMethods)
+		f->pMethods->xFileSize(f, &size);
+	return (uint64_t)size;
+}
+
 void store_state_write(struct store_state_batch *b)
 {
 	struct store_state *st = b->state;
@@ -573,11 +582,7 @@ void store_state_write(struct store_state_batch *b)
 		run(st->db, "ROLLBACK");
 		st->compact_done = compact_done;
 	}
-	sqlite3_file *f = NULL;
-	sqlite3_int64 size = 0;
-	if (sqlite3_file_control(st->db, "main", SQLITE_FCNTL_FILE_POINTER, &f) == SQLITE_OK && f->pMethods)
-		f->pMethods->xFileSize(f, &size);
-	b->file_bytes = (uint64_t)size;
+	b->file_bytes = store_state_bytes(st);
 }
 
 /* All frames of the write-ahead log are in the file itself, and durable there. */

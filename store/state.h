@@ -79,6 +79,7 @@ struct store_state_batch {
 	uint64_t written, file_bytes;
 };
 void store_state_write(struct store_state_batch *b);
+uint64_t store_state_bytes(struct store_state *st); /* of its file; a batch says so too */
 
 /* Everything committed so far goes into the database's file and is durable there. -EBUSY: somebody reads. */
 int store_state_settle(struct store_state *st);

@@ -1,4 +1,5 @@
 /* A member that is behind the dropped log is caught up by a copy of the state, whatever interrupts it. */
+#include <dirent.h>
 #include <errno.h>
 
 #include "lib/core/file.h"
@@ -71,6 +72,18 @@ static bool has_file(struct several *s, size_t at, const char *name)
 	return file_exists(path);
 }
 
+static unsigned copies_in(struct several *s, size_t at)
+{
+	_cleanup_free_ char *path = xasprintf("%s/store", s->servers[at].f.dir);
+	unsigned n = 0;
+	DIR *dir = opendir(path);
+	assert_non_null(dir);
+	for (struct dirent *d; (d = readdir(dir));)
+		n += str_starts(d->d_name, "copy-");
+	closedir(dir);
+	return n;
+}
+
 static void is_caught_up(void **state)
 {
 	struct several *s = *state;
@@ -137,7 +150,9 @@ static void watches_go_on(void **state)
 	assert_non_null(strstr(w.log.data, "+w=3(2)"));
 	/* the history is gone before it comes back */
 	watcher_start(&compacted, &s->servers[lagging].f, &(struct store_watch_req){.key = "w"});
+	assert_int_equal(copies_in(s, leader), 1);
 	several_run(s, 40000000); /* the copy goes, for which the log was kept */
+	assert_int_equal(copies_in(s, leader), 0);
 	s->servers[lagging].cut = true;
 	fx_put(&s->servers[leader].f, "w", "4");
 	write_much(s, leader, 'c');

@@ -1,4 +1,5 @@
 /* Copies of the state: consistent while the store works on, saved and restored, and given to a member that lags. */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -224,10 +225,55 @@ static void outlives_the_store(void **state)
 	fixture_done(&f);
 }
 
+/* Each is as large as the state: only so many at a time, and their files go with them. */
+static unsigned copies_in(struct fixture *f)
+{
+	_cleanup_free_ char *path = xasprintf("%s/store", f->dir);
+	unsigned n = 0;
+	DIR *dir = opendir(path);
+	assert_non_null(dir);
+	for (struct dirent *d; (d = readdir(dir));)
+		n += str_starts(d->d_name, "copy-");
+	closedir(dir);
+	return n;
+}
+
+static void only_so_many(void **state)
+{
+	(void)state;
+	struct fixture f;
+	struct got g[5] = {0}, again = {0};
+	fixture_init(&f);
+	fx_put(&f, "a", "1");
+	for (size_t i = 0; i < 5; i++)
+		store_snapshot_make(f.store, on_made, &g[i]);
+	for (size_t i = 0; i < 5; i++)
+		wait_for(&f, &g[i]);
+	for (size_t i = 0; i < 4; i++)
+		assert_int_equal(g[i].code, 0);
+	assert_int_equal(g[4].code, -EBUSY);
+	assert_int_equal(copies_in(&f), 4);
+	store_snapshot_free(g[0].sn);
+	store_snapshot_make(f.store, on_made, &again);
+	wait_for(&f, &again);
+	assert_int_equal(again.code, 0);
+	store_snapshot_free(again.sn);
+	env_sim_run_for(f.env, 100000);
+	assert_int_equal(copies_in(&f), 3);
+	for (size_t i = 1; i < 3; i++)
+		store_snapshot_free(g[i].sn);
+	fixture_close(&f); /* the last one outlives the store */
+	assert_int_equal(copies_in(&f), 1);
+	store_snapshot_free(g[3].sn);
+	assert_int_equal(copies_in(&f), 0);
+	fixture_done(&f);
+}
+
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(saved_and_restored),
 	cmocka_unit_test(restore_refuses),
 	cmocka_unit_test(consistent_while_written),
 	cmocka_unit_test(outlives_the_store),
+	cmocka_unit_test(only_so_many),
 };
 RUN_TESTS(tests)
