@@ -42,6 +42,14 @@ static void small_segments(struct fixture *f)
 	reopen(f);
 }
 
+/* Known before anything is written. */
+static void size_of_the_state(void **state)
+{
+	struct fixture *f = *state;
+	reopen(f);
+	assert_true(fx_status(f)->status.state_bytes > 0);
+}
+
 static bool has(struct fixture *f, const char *key, const char *value)
 {
 	const struct answer *a = fx_get(f, key, 0);
@@ -221,6 +229,7 @@ static void a_busy_log_is_dropped_too(void **state)
 
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 static const struct CMUnitTest tests[] = {
+	T(size_of_the_state),
 	T(what_a_failed_sync_left_is_written_again),
 	T(a_log_that_cannot_be_read_at_start),
 	T(segments_are_begun_on_a_disk_that_cannot_be_read),

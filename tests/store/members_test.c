@@ -1,7 +1,11 @@
 /* A membership that changes: several members in virtual time, each with its directory. */
 #include <errno.h>
 #include <inttypes.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
+#include "lib/core/failpoint.h"
 #include "store/cluster.h"
 #include "tests/support/store/several.h"
 #include "tests/support/tap.h"
@@ -486,6 +490,76 @@ static void leases_of_several(void **state)
 	assert_int_equal(renew.code, -ENOENT);
 }
 
+/* ---- the first start of one of three ---- */
+
+static const struct raft_member founders[] = {{1, RAFT_VOTER}, {2, RAFT_VOTER}, {3, RAFT_VOTER}};
+
+static int start_first(struct several *s, struct err *err)
+{
+	struct store_config *c = &s->servers[0].f.config;
+	c->members = founders;
+	c->n_members = 3;
+	int rc = several_start(s, 0, err);
+	c->members = NULL;
+	c->n_members = 0;
+	return rc;
+}
+
+static void not_alone(struct several *s)
+{
+	several_run(s, 2000000);
+	assert_false(fx_status(&s->servers[0].f)->status.is_leader);
+	assert_string_equal(several_roles(s, 0), "1:voter 2:voter 3:voter");
+}
+
+/* Who belongs is not durable, so nothing else is written: a log without it would be that of a server that is alone. */
+static void first_state_is_not_durable(void **state)
+{
+	struct several *s = *state;
+	static const char *const points[] = {"state.begin=error:EIO", "state.commit.before=error:EIO",
+					     "state.checkpoint.before=error:EIO"};
+	for (size_t i = 0; i < ARRAY_LEN(points); i++) {
+		_cleanup_err_ struct err err = ERR_INIT;
+		assert_int_equal(failpoints_parse(points[i], NULL), 0);
+		assert_int_equal(start_first(s, &err), -EIO);
+		assert_non_null(strstr(err.message, "first state"));
+		assert_int_equal(failpoints_parse("", NULL), 0);
+		static const char *const names[] = {"state.db", "state.db-wal", "state.db-shm"};
+		for (size_t k = 0; k < ARRAY_LEN(names); k++) { /* the power goes */
+			_cleanup_free_ char *path = xasprintf("%s/store/%s", s->servers[0].f.dir, names[k]);
+			unlink(path);
+		}
+		assert_int_equal(start_first(s, NULL), 0);
+		not_alone(s);
+		several_stop(s, 0);
+		several_wipe(s, 0, 1);
+	}
+}
+
+/* It was killed in between: before the log is begun, that state is made durable. */
+static void first_state_is_settled_later(void **state)
+{
+	struct several *s = *state;
+	struct stat st;
+	_cleanup_free_ char *wal = xasprintf("%s/store/state.db-wal", s->servers[0].f.dir);
+	int status;
+	pid_t pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		failpoints_parse("state.commit.after=kill", NULL);
+		start_first(s, NULL);
+		_exit(1);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFSIGNALED(status));
+	assert_int_equal(stat(wal, &st), 0);
+	assert_true(st.st_size > 0);
+	assert_int_equal(several_start(s, 0, NULL), 0);
+	assert_int_equal(stat(wal, &st), 0);
+	assert_int_equal(st.st_size, 0); /* all of it is in the file, and synced there */
+	not_alone(s);
+}
+
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 static const struct CMUnitTest tests[] = {
 	T(grows),
@@ -508,5 +582,7 @@ static const struct CMUnitTest tests[] = {
 	T(witness),
 	T(renewal_before_the_end),
 	T(leases_of_several),
+	T(first_state_is_not_durable),
+	T(first_state_is_settled_later),
 };
 RUN_TESTS(tests)
