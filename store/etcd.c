@@ -7,7 +7,7 @@
 
 #define PREFIX       "/mini"
 #define HISTORY_US   300000000u
-#define CONNECTIONS  32u
+#define CONNECTIONS  64u
 #define CONNECT_MS   2000u
 #define PREFIX_MAX   256u
 #define HOST_MAX     255u
