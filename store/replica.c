@@ -201,7 +201,7 @@ static void apply_config(struct engine *e, const struct raft_entry *entry)
 /* It is over once its own state says so, too: then it does not start again. */
 static void leave(struct engine *e)
 {
-	if (!e->removed || e->failed || e->state_writing)
+	if (!e->removed || e->failed || e->state_writing || BUG(BUG_REMOVED_GOES_ON))
 		return;
 	if (!writer__clean(e) && !e->state_full) {
 		writer__flush(e);

@@ -346,7 +346,7 @@ static void tell_raft(struct incoming *in, bool with_memory)
 	if (with_memory)
 		take_memory(in);
 	log_info("store", "the state was taken over from the leader, as of entry %" PRIu64, in->index);
-	if (rc == 1)
+	if (rc == 1 && !BUG(BUG_SNAPSHOT_KEEPS_LOG))
 		begin_log(in);
 	env_post(e->env, &e->pump);
 }

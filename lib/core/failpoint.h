@@ -50,6 +50,7 @@
 	X(STATE_COMMIT_AFTER, "state.commit.after", LANE, NEVER_FAILS)                                                 \
 	X(STATE_CHECKPOINT_BEFORE, "state.checkpoint.before", LANE, FAILS)                                             \
 	X(STATE_CHECKPOINT_AFTER, "state.checkpoint.after", LANE, NEVER_FAILS)                                         \
+	X(STATE_SETTLE, "state.settle", LOOP, FAILS)                                                                   \
 	X(STATE_READ, "state.read", LANE, FAILS)                                                                       \
 	X(WRITER_HAND_OVER, "writer.hand_over", LOOP, NEVER_FAILS)                                                     \
 	X(WRITER_DONE, "writer.done", LOOP, NEVER_FAILS)                                                               \
