@@ -81,6 +81,37 @@ static void what_a_failed_sync_left_is_written_again(void **state)
 	assert_true(has(f, "a", "1"));
 }
 
+/* The same holds for the log that SQLite keeps of the state: what a start finds of it is written again before it is used. */
+static void so_is_the_log_of_the_state(void **state)
+{
+	struct fixture *f = *state;
+	assert_int_equal(fx_put(f, "a", "1")->err.code, 0);
+	env_sim_run_for(f->env, 200000000); /* the state follows */
+	_cleanup_free_ char *wal = xasprintf("%s/store/state.db-wal", f->dir);
+	_cleanup_buf_ struct buf b = BUF_INIT;
+	assert_int_equal(file_read(wal, 64u << 20, &b, NULL), 0);
+	assert_true(b.len > 4096);
+	fixture_close(f);
+	assert_int_equal(access(wal, F_OK), -1);
+	memset(f->disk.trace, 0, sizeof(f->disk.trace));
+	reopen(f);
+	assert_int_equal(strncmp(f->disk.trace, "wsd", 3), 0); /* ours only */
+	fixture_close(f);
+	assert_int_equal(file_write_replace(wal, b.data, b.len, 0600, NULL), 0);
+	memset(f->disk.trace, 0, sizeof(f->disk.trace));
+	reopen(f);
+	assert_int_equal(strncmp(f->disk.trace, "wswsd", 5), 0);
+	assert_true(has(f, "a", "1"));
+	/* and it is not used while that fails */
+	fixture_close(f);
+	assert_int_equal(file_write_replace(wal, b.data, b.len, 0600, NULL), 0);
+	f->disk.fail_sync_after = 0;
+	assert_int_equal(fixture_open(f, NULL), -EIO);
+	f->disk.fail_sync_after = -1;
+	reopen(f);
+	assert_true(has(f, "a", "1"));
+}
+
 /* Entries that the state has not are read back at start. One that cannot be read is an error that is told. */
 static void a_log_that_cannot_be_read_at_start(void **state)
 {
@@ -231,6 +262,7 @@ static void a_busy_log_is_dropped_too(void **state)
 static const struct CMUnitTest tests[] = {
 	T(size_of_the_state),
 	T(what_a_failed_sync_left_is_written_again),
+	T(so_is_the_log_of_the_state),
 	T(a_log_that_cannot_be_read_at_start),
 	T(segments_are_begun_on_a_disk_that_cannot_be_read),
 	T(the_first_state_finds_no_room),
