@@ -131,6 +131,7 @@ static int try_open(struct member *m, struct err *err)
 	struct store_config sc = {.dir = o->dir,
 				  .history_us = s->history_us,
 				  .history_bytes = s->history_bytes,
+				  .history_disk_bytes = s->history_disk_bytes,
 				  .cluster = s->cluster,
 				  .member = s->member,
 				  .join = s->joining,

@@ -166,6 +166,8 @@ static int take(struct options *o, const char *flag, const char *value, struct e
 		return options_duration(flag, value, &o->history_us, err);
 	if (streq(flag, "--history-bytes"))
 		return options_bytes(flag, value, &o->history_bytes, err);
+	if (streq(flag, "--history-size"))
+		return options_bytes(flag, value, &o->history_disk_bytes, err);
 	if (streq(flag, "--ttl"))
 		return options_duration(flag, value, &o->ttl_us, err);
 	if (streq(flag, "--role"))

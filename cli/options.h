@@ -30,6 +30,7 @@ struct options {
 	bool port_given, peer_given; /* what is not was perhaps said at an earlier start */
 	uint64_t history_us;         /* --history: 0: the store's */
 	uint64_t history_bytes;      /* --history-bytes */
+	uint64_t history_disk_bytes; /* --history-size: 0: no bound */
 
 	/* --etcd-servers ...: the store is an external etcd */
 	const char *etcd_servers, *etcd_cafile, *etcd_certfile, *etcd_keyfile, *etcd_prefix;

@@ -71,6 +71,7 @@ int settings_read(const char *dir, struct settings *ret, struct err *err)
 			     .cluster_cidr = dup_or_null(json_get_str(t, "clusterCIDR", "")),
 			     .history_us = (uint64_t)json_get_int(t, "historyMicroseconds", 0),
 			     .history_bytes = (uint64_t)json_get_int(t, "historyBytes", 0),
+			     .history_disk_bytes = (uint64_t)json_get_int(t, "historySize", 0),
 			     .joining = json_is_true(json_object_get(t, "joining"))};
 	struct texts e = etcd_texts(&s);
 	for (size_t i = 0; i < ARRAY_LEN(e.names); i++)
@@ -96,6 +97,8 @@ int settings_write(const char *dir, const struct settings *s, struct err *err)
 		json_put_int(t, "historyMicroseconds", (int64_t)s->history_us);
 	if (s->history_bytes)
 		json_put_int(t, "historyBytes", (int64_t)s->history_bytes);
+	if (s->history_disk_bytes)
+		json_put_int(t, "historySize", (int64_t)s->history_disk_bytes);
 	json_put_str(t, "listen", s->listen);
 	json_put_str(t, "peerListen", s->peer_listen);
 	json_put_str(t, "advertise", s->advertise);
@@ -161,6 +164,8 @@ void settings_apply(struct settings *s, const struct options *o, const char *hos
 		s->history_us = o->history_us;
 	if (o->history_bytes)
 		s->history_bytes = o->history_bytes;
+	if (o->history_disk_bytes)
+		s->history_disk_bytes = o->history_disk_bytes;
 	if (!s->name)
 		s->name = *o->instance ? xasprintf("%.58s-%s", host_name, o->instance) : xasprintf("%.63s", host_name);
 	if (s->wish == STORE_ROLE_NONE)

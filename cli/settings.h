@@ -14,7 +14,7 @@ struct settings {
 	char *peer_listen; /* NULL: 0.0.0.0 */
 	uint16_t peer_port;
 	char *advertise; /* NULL: found anew at each start */
-	uint64_t history_us, history_bytes;
+	uint64_t history_us, history_bytes, history_disk_bytes;
 	char *service_cidr, *cluster_cidr; /* the cluster's; NULL: the flags' */
 	uint64_t cluster, member;          /* 0: not known yet */
 	enum store_role wish;              /* what it is to be */

@@ -149,6 +149,7 @@ static void end_revision(struct engine *e)
 		bytes += sizeof(*v) + (v->value ? v->value->len : 0);
 	}
 	writer__changed(e, bytes);
+	retention__grew(e, bytes);
 	watch__dispatch(e, e->mvcc.rev);
 }
 

@@ -185,6 +185,13 @@ struct engine {
 		uint64_t at_us, rev;
 	} samples[16]; /* for compaction by age, oldest first */
 	size_t n_samples;
+	uint64_t history_disk_bytes, history_written; /* the bound; written since the start */
+	struct {
+		uint64_t bytes, rev;
+	} sizes_of[16]; /* for compaction by size, oldest first */
+	size_t n_sizes;
+	uint64_t compact_upto;
+	bool compacting; /* is proposed */
 
 	struct store_kv *kvs; /* scratch for answers */
 	size_t cap_kvs;
@@ -234,6 +241,11 @@ void replica__fatal(struct engine *e, const struct err *err);
 void replica__cancel(struct engine *e, const struct err *err); /* answers whatever waits with this */
 bool replica__leads(const struct engine *e);
 bool replica__alone(const struct engine *e); /* the only member, of whatever role */
+
+/* retention.c */
+void retention__start(struct engine *e);
+void retention__stop(struct engine *e);
+void retention__grew(struct engine *e, size_t bytes); /* by a revision */
 
 /* members.c */
 void members__open(struct engine *e);

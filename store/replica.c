@@ -511,29 +511,6 @@ static void tick(struct env_timer *t)
 	replica__pump(e);
 }
 
-/* ---- compaction by age ---- */
-
-static void take_sample(struct env_timer *t)
-{
-	struct engine *e = CONTAINER_OF(t, struct engine, compact_timer);
-	uint64_t now = env_now_us(e->env), upto = 0;
-	env_timer_start(e->env, t, MAX(e->history_us / 10, (uint64_t)100000));
-	size_t old = 0;
-	while (old < e->n_samples && e->samples[old].at_us + e->history_us <= now)
-		upto = e->samples[old++].rev;
-	memmove(e->samples, e->samples + old, (e->n_samples - old) * sizeof(e->samples[0]));
-	e->n_samples -= old;
-	if (e->n_samples < ARRAY_LEN(e->samples)) {
-		e->samples[e->n_samples].at_us = now;
-		e->samples[e->n_samples++].rev = e->mvcc.rev;
-	}
-	if (upto <= e->mvcc.compacted || !e->recovered || !replica__leads(e) || call__admit(e, 1, NULL))
-		return;
-	struct call *c = call__new(e, CALL_NUMBER, NULL);
-	store_cmd_number(&c->cmd, CMD_COMPACT, upto);
-	call__submit(e, c);
-}
-
 /* ---- the pump ---- */
 
 static void answer_refused(struct engine *e)
@@ -636,8 +613,7 @@ void replica__start(struct engine *e)
 	e->tick.fn = tick;
 	e->retry.fn = retry;
 	e->lazy_timer.fn = lazy_due;
-	e->compact_timer.fn = take_sample;
-	env_timer_start(e->env, &e->compact_timer, 0);
+	retention__start(e);
 	e->alone_ticks = replica__alone(e) ? ALONE_TICKS : 0;
 	struct raft_membership now;
 	size_t voters = 0;
@@ -654,7 +630,7 @@ void replica__stop(struct engine *e)
 	env_timer_stop(e->env, &e->tick);
 	env_timer_stop(e->env, &e->retry);
 	env_timer_stop(e->env, &e->lazy_timer);
-	env_timer_stop(e->env, &e->compact_timer);
+	retention__stop(e);
 	env_timer_stop(e->env, &e->state_timer);
 	env_post_cancel(e->env, &e->pump);
 }

@@ -262,6 +262,7 @@ int store_open(struct env *env, const struct store_config *config, struct store 
 	e->env = env;
 	e->disk = config->disk ? config->disk : store_disk_real();
 	e->history_us = config->history_us ? config->history_us : 300000000u;
+	e->history_disk_bytes = config->history_disk_bytes;
 	e->hash_us = config->hash_us ? config->hash_us : 600000000u;
 	e->sizes = config->sizes;
 	default_size(&e->sizes.log_segment, STORE_LOG_SEGMENT);

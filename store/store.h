@@ -164,9 +164,12 @@ struct store_sizes {                    /* 0: the usual */
 struct store_peer;  /* store/peer.h: the way to the other members */
 struct raft_member; /* raft/raft.h */
 struct store_config {
-	const char *dir;          /* DIR/store: log/ and state.db; made if missing (0700) */
-	struct store_disk *disk;  /* NULL: the real one */
-	uint64_t history_us;      /* compact revisions older than this; 0: 5 minutes */
+	const char *dir;         /* DIR/store: log/ and state.db; made if missing (0700) */
+	struct store_disk *disk; /* NULL: the real one */
+	uint64_t history_us;     /* compact revisions older than this; 0: 5 minutes */
+	/* Compact the oldest revisions so that what is kept of them in the state takes about so much at most, of what was
+	 * written since the start; 0: no bound. */
+	uint64_t history_disk_bytes;
 	uint64_t hash_us;         /* in a cluster the members' states are compared this often; 0: 10 minutes */
 	size_t history_bytes;     /* in-memory recent history; 0: 64 MiB */
 	bool read_back;           /* tests: verify the state against memory at open */

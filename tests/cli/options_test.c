@@ -57,14 +57,15 @@ static void addresses(void **state)
 static void wrong(void **state)
 {
 	static const char *const bad[][3] = {
-		{"--listen", "h:0"},       {"--listen", "h:65536"},    {"--listen", "h:x"},
-		{"--listen", "[::1"},      {"--listen", "[::1]x"},     {"--listen", "a b"},
-		{"--listen", ""},          {"--peer-listen", "h:-1"},  {"--advertise", "h:80"},
-		{"--name", "Upper"},       {"--name", "-x"},           {"--name", "a/b"},
-		{"--join", "http://x"},    {"--token", "x"},           {"--history", "5"},
-		{"--history", "5x"},       {"--history", "-5m"},       {"--history-bytes", "1Q"},
-		{"--history-bytes", "-1"}, {"--history", "99999999w"}, {"--ttl", "soon"},
-		{"--role", "king"},        {"--nonsense", "1"},        {"--learner", "--witness"},
+		{"--listen", "h:0"},        {"--listen", "h:65536"},   {"--listen", "h:x"},
+		{"--listen", "[::1"},       {"--listen", "[::1]x"},    {"--listen", "a b"},
+		{"--listen", ""},           {"--peer-listen", "h:-1"}, {"--advertise", "h:80"},
+		{"--name", "Upper"},        {"--name", "-x"},          {"--name", "a/b"},
+		{"--join", "http://x"},     {"--token", "x"},          {"--history", "5"},
+		{"--history", "5x"},        {"--history", "-5m"},      {"--history-bytes", "1Q"},
+		{"--history-size", "2G b"}, {"--history-bytes", "-1"}, {"--history", "99999999w"},
+		{"--ttl", "soon"},          {"--role", "king"},        {"--nonsense", "1"},
+		{"--learner", "--witness"},
 	};
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
@@ -81,9 +82,12 @@ static void times_and_sizes(void **state)
 	struct options o;
 	uint64_t n = 0;
 	(void)state;
-	assert_int_equal(PARSE(&o, NULL, "--history", "1h30m", "--history-bytes", "64Mi", "--ttl", "0"), 0);
+	assert_int_equal(
+		PARSE(&o, NULL, "--history", "1h30m", "--history-bytes", "64Mi", "--history-size", "2Gi", "--ttl", "0"),
+		0);
 	assert_int_equal(o.history_us, 5400ull * 1000000);
 	assert_int_equal(o.history_bytes, 64ull << 20);
+	assert_int_equal(o.history_disk_bytes, 2ull << 30);
 	assert_int_equal(o.ttl_us, 0);
 	assert_int_equal(PARSE(&o, NULL, "--dir", "/x"), 0);
 	assert_int_equal(o.ttl_us, 86400ull * 1000000);

@@ -568,6 +568,31 @@ static void prefix_end(_unused_ void **state)
 	assert_string_equal(c, "");
 }
 
+/* The oldest revisions go where they take too much room, and not before. */
+static void history_is_bounded_by_size(void **state)
+{
+	struct fixture *f = *state;
+	char value[1001];
+	fixture_close(f);
+	f->config.history_disk_bytes = 100000;
+	f->config.sizes.state_bytes = 4096;
+	assert_int_equal(fixture_open(f, NULL), 0);
+	memset(value, 'x', 1000);
+	value[1000] = '\0';
+	for (int i = 0; i < 80; i++)
+		fx_put(f, "k", value);
+	assert_int_equal(fx_status(f)->status.compacted_rev, 0);
+	for (int i = 0; i < 400; i++)
+		fx_put(f, "k", value);
+	env_sim_run_for(f->env, 1000000);
+	const struct store_status *st = &fx_status(f)->status;
+	uint64_t kept = st->rev - st->compacted_rev;
+	assert_in_range(kept, 70, 100); /* of about 1,060 bytes each */
+	assert_int_equal(fx_get(f, "k", st->rev - 60)->err.code, 0);
+	assert_int_equal(fx_get(f, "k", 100)->err.code, -ESTALE);
+	assert_true(fx_status(f)->status.state_bytes < 400000);
+}
+
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 int main(void)
 {
@@ -585,6 +610,7 @@ int main(void)
 		T(watch_progress),
 		T(compaction),
 		T(history_is_kept_for_its_time),
+		T(history_is_bounded_by_size),
 		T(leases),
 		T(lazy_writes_share_a_commit),
 		T(value_is_shared),
