@@ -31,9 +31,8 @@ enum {
 	BUG_FATE_GUESSED = 20,         /* a forwarded write is tried again when its fate is unknown */
 	BUG_SNAPSHOT_KEEPS_LOG = 21,   /* a copy of the state is taken in, and the log goes on with what it had */
 	BUG_CONFIG_NOT_STORED = 22,    /* a configuration is applied, and the state does not say so */
-	BUG_PARTIAL_BELIEVED = 23,     /* a half received copy is not synced before it is believed, nor verified */
-	BUG_REMOVED_GOES_ON = 24,      /* a removed member does not end */
-	BUG_COUNT = 24
+	BUG_REMOVED_GOES_ON = 23,      /* a removed member does not end */
+	BUG_COUNT = 23
 };
 
 #endif

@@ -61,7 +61,7 @@ static int write_record(struct taking *t)
 	memcpy(r.magic, HEAD_MAGIC, sizeof(r.magic));
 	r.crc = record_crc(&r);
 	int rc = failpoint_error(SNAPSHOT_RECORD);
-	if (!rc && !BUG(BUG_PARTIAL_BELIEVED))
+	if (!rc)
 		rc = t->disk->ops->sync(t->data);
 	if (!rc)
 		rc = t->disk->ops->pwrite(t->head, &r, sizeof(r), 0);
@@ -153,12 +153,7 @@ int take__whole(struct taking *t, const struct raft_chunk *c, const struct store
 {
 	struct snapshot_file_info info;
 	int rc = failpoint_error(SNAPSHOT_VERIFY);
-	if (rc)
-		return err_set(err, rc, "it cannot be read back");
-	if (BUG(BUG_PARTIAL_BELIEVED))
-		info = t->info;
-	else
-		rc = verify(t, &info, err);
+	rc = rc ? err_set(err, rc, "it cannot be read back") : verify(t, &info, err);
 	if (rc)
 		return rc;
 	if (info.index != c->index || info.term != c->term || (own->cluster && info.cluster != own->cluster))

@@ -93,6 +93,7 @@ int main(int argc, char **argv)
 			       : streq(argv[i], "--from") ? &from
 			       : streq(argv[i], "--runs") ? &runs
 			       : streq(argv[i], "--jobs") ? &jobs
+			       : streq(argv[i], "--days") ? &sim.days
 							  : NULL;
 		if (streq(argv[i], "--verbose")) {
 			sim.verbose = true;
@@ -104,7 +105,7 @@ int main(int argc, char **argv)
 			sim.point = failpoint_by_name(argv[++i]);
 		} else if (!to || i + 1 == argc || parse_u64(argv[++i], to)) {
 			fprintf(stderr,
-				"usage: sim [--seed N | --runs N [--from N] [--jobs N] [--until-found]] [--failpoint NAME]\n"
+				"usage: sim [--seed N | --runs N [--from N] [--jobs N] [--until-found]] [--days N] [--failpoint NAME]\n"
 				"           [--every-failpoint] [--verbose]\n");
 			return 2;
 		}

@@ -306,6 +306,43 @@ static void read_all(struct sim_users *u, bool stale)
 			users_read_all(u, &servers[i], stale, true);
 }
 
+/* The rest of an hour, in which nobody asks for anything. One server alone lives through it; several are shut down, since
+ * their heartbeats would cost more than everything else: they come back with clocks that have gone on. */
+static void sleep_until(struct sim_users *u, uint64_t us)
+{
+	uint64_t rest = us > sim.now_us ? us - sim.now_us : 0;
+	for (size_t i = 0; i < n_servers; i++) {
+		if (n_servers > 1 && sim_server_alive(&servers[i]))
+			sim_server_close(&servers[i]);
+		servers[i].restart_at = us;
+	}
+	/* in steps, so that what is seen on the way has its time */
+	for (uint64_t step = 1000000; rest; rest -= MIN(rest, step)) {
+		if (sim_server_alive(&servers[0]))
+			sim_server_run(&servers[0], MIN(rest, step));
+		sim.now_us += MIN(rest, step);
+	}
+	users_run(u);
+}
+
+/* A long life: each hour a few seconds of use and faults, a calm, and nothing. */
+static void live_days(struct sim_users *u, const struct plan *plan)
+{
+	uint64_t begin = sim.now_us;
+	for (uint64_t hour = 0; hour < 24 * sim.days; hour++) {
+		for (size_t i = 0; i < n_servers; i++)
+			set_faults(&servers[i], plan);
+		net.p_loss = plan->p_loss;
+		net.p_double = plan->p_double;
+		u->budget = 40;
+		run(u, plan, 1500000);
+		no_more_faults();
+		run(u, NULL, 1500000);
+		sleep_until(u, begin + (hour + 1) * 3600000000ull);
+	}
+	u->budget = 1000;
+}
+
 void sim_live(void)
 {
 	struct sim_users users;
@@ -313,6 +350,8 @@ void sim_live(void)
 	plan_make(&plan);
 	set_up(&plan);
 	users_init(&users, servers, n_servers);
+	if (sim.days)
+		live_days(&users, &plan);
 	run(&users, &plan, plan.length_us);
 	/* phase two: nothing fails any more */
 	no_more_faults();

@@ -36,7 +36,8 @@ struct sim {
 	uint64_t hash;         /* of everything that happened, in order */
 	uint64_t events;
 	bool verbose;
-	int point; /* the failpoint that is looked at in this run; -1: any */
+	uint64_t days; /* a long life: so many of virtual time before the rest */
+	int point;     /* the failpoint that is looked at in this run; -1: any */
 };
 extern struct sim sim;
 
