@@ -33,8 +33,9 @@ int pki_make_csr(const char *key_pem, const struct pki_request *req, char **ret_
 int pki_sign_csr(const struct pki_pair *ca, const char *csr_pem, const struct pki_request *req, char **ret_cert_pem,
 		 struct err *err);
 
-/* SHA-256 of a public key as certificates hold it (SubjectPublicKeyInfo, DER): of a certificate's (the first in the
- * PEM), of a private key's public half, of a signing request's. What pins a CA (RFC 7469) and names a server. */
+/* SHA-256 of a public key as certificates hold it (SubjectPublicKeyInfo, DER): of a certificate's, of a private key's
+ * public half, of a signing request's. What pins a CA (RFC 7469) and names a server. -EINVAL for a PEM of several
+ * certificates: one hash would vouch for all of them. */
 int pki_cert_key_hash(const char *cert_pem, uint8_t ret[32], struct err *err);
 int pki_key_hash(const char *key_pem, uint8_t ret[32], struct err *err);
 int pki_csr_key_hash(const char *csr_pem, uint8_t ret[32], struct err *err);

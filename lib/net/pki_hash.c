@@ -1,4 +1,5 @@
 /* Hashes of public keys. */
+#include <errno.h>
 #include <mbedtls/x509_csr.h>
 
 #include "lib/core/sha256.h"
@@ -21,8 +22,12 @@ int pki_cert_key_hash(const char *cert_pem, uint8_t ret[32], struct err *err)
 	mbedtls_x509_crt crt;
 	mbedtls_x509_crt_init(&crt);
 	int rc = mbedtls_x509_crt_parse(&crt, (const unsigned char *)cert_pem, strlen(cert_pem) + 1);
-	rc = rc ? pki__fail(err, rc < 0 ? rc : MBEDTLS_ERR_X509_INVALID_FORMAT, "certificate")
-		: hash_of(&crt.pk, ret, err);
+	if (rc)
+		rc = pki__fail(err, rc < 0 ? rc : MBEDTLS_ERR_X509_INVALID_FORMAT, "certificate");
+	else if (crt.next) /* whoever trusts the file trusts the others in it, too */
+		rc = err_set(err, -EINVAL, "certificate: there is more than one");
+	else
+		rc = hash_of(&crt.pk, ret, err);
 	mbedtls_x509_crt_free(&crt);
 	return rc;
 }

@@ -179,6 +179,10 @@ static void test_key_hash(void **state)
 	assert_int_equal(pki_cert_key_hash(other.cert_pem, of_other, NULL), 0);
 	assert_memory_not_equal(of_cert, of_other, 32);
 	assert_int_equal(pki_cert_key_hash("nonsense", of_other, NULL), -EINVAL);
+	/* a CA that is pinned brings no other with it */
+	char *both = xasprintf("%s%s", ca.cert_pem, other.cert_pem);
+	assert_int_equal(pki_cert_key_hash(both, of_other, NULL), -EINVAL);
+	free(both);
 	assert_int_equal(pki_key_hash(ca.cert_pem, of_other, NULL), -EINVAL);
 	assert_int_equal(pki_csr_key_hash(ca.cert_pem, of_other, NULL), -EINVAL);
 	free(csr);
