@@ -29,11 +29,13 @@ struct wanted_cert {
 /*
  * LOOK, a step at a time:
  *
- *   server:  MEMBERS --not one yet--> ADD --> SIGN (in the pool) --> answered
- *               `-------it is one already-----^
+ *   server:  MEMBERS --> SIGN (in the pool) --not one yet--> ADD --> answered
+ *                                               `--it is one already---^
  *   node:    MEMBERS (which addresses are taken) --> SIGN --> answered
+ *
+ * Signed first: only there it shows whether whoever asks holds the key. What is signed is handed out last.
  */
-enum join_step { JOIN_MEMBERS, JOIN_ADD, JOIN_SIGN, JOIN_DONE };
+enum join_step { JOIN_MEMBERS, JOIN_SIGN, JOIN_ADD, JOIN_DONE };
 
 struct join {
 	struct env_work work;
@@ -41,6 +43,7 @@ struct join {
 	enum join_step step;
 	bool agent;
 	bool any_name;              /* the name was not chosen by a person: another will do */
+	bool add;                   /* it is no member yet */
 	struct store_member member; /* of a server that is to be */
 	uint64_t replaces;
 	uint64_t cluster;
@@ -94,7 +97,10 @@ static bool name_ok(const char *s, size_t max)
 static int take_text(struct request *r, const json_t *body, const char *key, char *ret, size_t size)
 {
 	const char *text = json_get_str(body, key, "");
-	if (strlen(text) >= size || strpbrk(text, " \t\r\n\"\\<>"))
+	bool good = strlen(text) < size && !strpbrk(text, "\"\\<>");
+	for (const char *p = text; *p; p++) /* it is shown on terminals */
+		good &= *p > ' ' && *p <= '~';
+	if (!good)
 		return fail_bad(r, "%s is not an address, or too long", key);
 	snprintf(ret, size, "%s", text);
 	return 0;
@@ -125,6 +131,9 @@ static int server_member(struct request *r, struct join *j, const json_t *body)
 	if (!name_ok(name, STORE_MEMBER_NAME_MAX))
 		return fail_bad(r, "a server's name has at most %u lower case letters, digits, dots and dashes",
 				STORE_MEMBER_NAME_MAX);
+	uint64_t id;
+	if (mini_id_parse(name, &id)) /* `member remove` would not know which of the two is meant */
+		return fail_bad(r, "\"%s\" would be taken for the id of a server: choose another name", name);
 	if (only_name && !streq(name, only_name))
 		return err_status(&r->err, ERR_FORBIDDEN,
 				  "this token is for the server \"%s\": start it with --name %s", only_name, only_name);
@@ -167,6 +176,11 @@ static int decode_agent(struct request *r, struct join *j, const json_t *body)
 	if (!name_ok(name, 253) || streq(name, "localhost") || streq(name, "kubernetes") ||
 	    str_starts(name, "kubernetes."))
 		return fail_bad(r, "\"%.100s\" cannot be the name of a node", name);
+	const char *only_name = granted(r, BOOTSTRAP_EXTRA_NAME);
+	if (only_name && !streq(name, only_name))
+		return err_status(&r->err, ERR_FORBIDDEN,
+				  "this token is for the node \"%s\": start it with --node-name %s", only_name,
+				  only_name);
 	snprintf(j->node, sizeof(j->node), "%s", name);
 	int rc = take_text(r, body, "nodeIP", j->node_ip, sizeof(j->node_ip));
 	if (rc < 0)
@@ -269,12 +283,13 @@ static int plan_server(struct request *r, struct join *j, const struct store_mem
 	const struct store_member *have = mini_member_id(m, j->member.id);
 	j->cluster = m->cluster;
 	j->members = mini_members_tree(m);
+	j->step = JOIN_SIGN;
 	if (have) { /* it asked before, and did not get the answer, or lost it */
 		j->member = *have;
-		j->step = JOIN_SIGN;
 		return 0;
 	}
-	if (j->replaces && !mini_member_id(m, j->replaces))
+	const struct store_member *old = mini_member_id(m, j->replaces);
+	if (j->replaces && !old)
 		return err_status(
 			&r->err, ERR_FORBIDDEN,
 			"this server was removed from the cluster: to come back it needs an empty --dir and a new "
@@ -284,7 +299,9 @@ static int plan_server(struct request *r, struct join *j, const struct store_mem
 			return err_status(
 				&r->err, ERR_FORBIDDEN,
 				"this server was removed from the cluster: to come back it needs an empty --dir");
-	j->step = JOIN_ADD;
+	if (old) /* a witness that came back as a voter would have the cluster's keys */
+		j->member.wish = old->wish;
+	j->add = true;
 	return choose_name(r, j, m);
 }
 
@@ -340,6 +357,27 @@ static void on_members(void *arg, const struct err *err, const struct store_memb
 	request_resume(r, r->err.code ? REQUEST_ANSWER : REQUEST_LOOK);
 }
 
+static void answer(struct request *r, struct join *j)
+{
+	char cluster[17], member[17];
+	json_t *tree = json_make("{s:i, s:s, s:I}", "version", MINI_VERSION, "ca", r->server->ca_pem, "time",
+				 (json_int_t)j->now_s);
+	for (size_t i = 0; i < j->n_certs; i++)
+		json_put_str(tree, j->certs[i].as, j->certs[i].cert);
+	json_put_str(tree, "serviceCIDR", r->server->service_cidr);
+	json_put_str(tree, "clusterCIDR", r->server->cluster_cidr);
+	if (!j->agent) {
+		mini_id_text(j->cluster, cluster);
+		mini_id_text(j->member.id, member);
+		json_put_str(tree, "cluster", cluster);
+		json_put_str(tree, "member", member);
+		json_put_str(tree, "name", j->member.name);
+		json_put_str(tree, "wish", mini_role_text(j->member.wish));
+		json_put(tree, "members", json_incref(j->members));
+	}
+	result_tree(r, tree, 200);
+}
+
 static void on_added(void *arg, const struct err *err, uint64_t id)
 {
 	struct request *r = arg;
@@ -350,7 +388,8 @@ static void on_added(void *arg, const struct err *err, uint64_t id)
 		log_info("cluster", "member added name=%s id=%016llx peer=%s api=%s wish=%s replaces=%016llx",
 			 j->member.name, (unsigned long long)id, j->member.peer, j->member.api,
 			 mini_role_text(j->member.wish), (unsigned long long)j->replaces);
-		j->step = JOIN_SIGN;
+		j->step = JOIN_DONE;
+		answer(r, j);
 	} else if (err->code == -EEXIST) {
 		err_status(&r->err, ERR_ALREADY_EXISTS, "%s", err->message);
 	} else if (err->code == -E2BIG) {
@@ -358,7 +397,7 @@ static void on_added(void *arg, const struct err *err, uint64_t id)
 	} else {
 		fail_store(r, err);
 	}
-	request_resume(r, r->err.code ? REQUEST_ANSWER : REQUEST_LOOK);
+	request_resume(r, REQUEST_ANSWER);
 }
 
 /* ---- certificates, in the pool ---- */
@@ -381,42 +420,18 @@ static void sign_work(struct env_work *work)
 	}
 }
 
-static int answer(struct request *r, struct join *j)
-{
-	char cluster[17], member[17];
-	json_t *tree = json_make("{s:i, s:s, s:I}", "version", MINI_VERSION, "ca", r->server->ca_pem, "time",
-				 (json_int_t)j->now_s);
-	for (size_t i = 0; i < j->n_certs; i++)
-		json_put_str(tree, j->certs[i].as, j->certs[i].cert);
-	json_put_str(tree, "serviceCIDR", r->server->service_cidr);
-	json_put_str(tree, "clusterCIDR", r->server->cluster_cidr);
-	if (!j->agent) {
-		mini_id_text(j->cluster, cluster);
-		mini_id_text(j->member.id, member);
-		json_put_str(tree, "cluster", cluster);
-		json_put_str(tree, "member", member);
-		json_put_str(tree, "name", j->member.name);
-		json_put_str(tree, "wish", mini_role_text(j->member.wish));
-		json_put(tree, "members", json_incref(j->members));
-	}
-	result_tree(r, tree, 200);
-	return REQUEST_SKIP_TO_ANSWER;
-}
-
 static void sign_done(struct env_work *work)
 {
 	struct join *j = CONTAINER_OF(work, struct join, work);
 	struct request *r = j->r;
 	if (!request_arrived(r))
 		return;
-	j->step = JOIN_DONE;
-	if (j->err.code) {
+	j->step = j->add ? JOIN_ADD : JOIN_DONE;
+	if (j->err.code)
 		err_status(&r->err, ERR_BAD_REQUEST, "%s", j->err.message);
-		request_resume(r, REQUEST_ANSWER);
-		return;
-	}
-	answer(r, j);
-	request_resume(r, REQUEST_ANSWER);
+	else if (!j->add)
+		answer(r, j);
+	request_resume(r, j->err.code || !j->add ? REQUEST_ANSWER : REQUEST_LOOK);
 }
 
 static int sign(struct request *r, struct join *j)

@@ -35,7 +35,7 @@ bool join_token_is_bearer(const char *text, char ret_id[7], char ret_secret[17])
 /* What its bearer may become. */
 struct join_token_grant {
 	const char *role; /* "server" or "agent" */
-	const char *name; /* of a server: this and no other; NULL: any */
+	const char *name; /* of the server or node: this and no other; NULL: any */
 	const char *wish; /* of a server: "voter", "learner" or "witness" and nothing else; NULL: as it asks */
 	int64_t expires_s;
 };

@@ -176,6 +176,17 @@ static void bad_requests(void **state)
 	*at = *at == 'A' ? 'B' : 'A';
 	_cleanup_json_ json_t *body = json_make("{s:s, s:s, s:s}", "kind", "server", "name", "b", "csr", csr);
 	assert_int_equal(ask(f, header, body)->status, 400);
+	/* and leaves nobody behind */
+	assert_int_equal(json_array_size(json_object_get(api_get(f, "/mini/v1/cluster")->json, "members")), 1);
+	/* what is shown on terminals is text */
+	_cleanup_free_ char *good = csr_for(key);
+	json_put_str(body, "csr", good);
+	json_put_str(body, "api", "https://b\033[2J");
+	assert_int_equal(ask(f, header, body)->status, 400);
+	/* a name that is another one's id would be removed in its place */
+	struct api_answer *a = join(f, header, "0123456789abcdef", key);
+	assert_int_equal(a->status, 400);
+	assert_non_null(strstr(api_str(a, "message"), "the id of a server"));
 }
 
 static void a_node_joins(void **state)
@@ -203,6 +214,14 @@ static void a_node_joins(void **state)
 	pki_cert_info_done(&info);
 	json_put_str(body, "name", "kubernetes");
 	assert_int_equal(ask(f, header, body)->status, 400);
+	/* a token for one node is for no other */
+	header = token(f, &(struct join_token_grant){.role = "agent", .name = "n2"});
+	json_put_str(body, "name", "n1");
+	a = ask(f, header, body);
+	assert_int_equal(a->status, 403);
+	assert_non_null(strstr(api_str(a, "message"), "this token is for the node \"n2\""));
+	json_put_str(body, "name", "n2");
+	assert_int_equal(ask(f, header, body)->status, 200);
 }
 
 static void a_server_is_replaced(void **state)
@@ -226,6 +245,32 @@ static void a_server_is_replaced(void **state)
 	/* the one it was is out, and gets nothing any more */
 	assert_int_equal(api_call(f, member, "GET", "/mini/v1/keys", NULL, NULL)->status, 403);
 	http_client_free(member);
+}
+
+/* Who holds no keys does not come by them by coming back. */
+static void a_witness_stays_one(void **state)
+{
+	struct api *f = *state;
+	_cleanup_free_ char *key = new_key(), *next = new_key(), *csr = csr_for(next);
+	struct api_answer *a =
+		join(f, token(f, &(struct join_token_grant){.role = "server", .wish = "witness"}), "w", key);
+	assert_int_equal(a->status, 200);
+	assert_string_equal(api_str(a, "wish"), "witness");
+	_cleanup_free_ char *cn = xasprintf("mini:server:%s", api_str(a, "member"));
+	struct http_client *member = api_client(f, cn, "mini:servers");
+	assert_int_equal(api_call(f, member, "GET", "/mini/v1/keys", NULL, NULL)->status, 403);
+	_cleanup_json_ json_t *body =
+		json_make("{s:s, s:s, s:s, s:s}", "kind", "server", "name", "w", "wish", "voter", "csr", csr);
+	_cleanup_buf_ struct buf text = BUF_INIT;
+	json_write(&text, body);
+	a = api_call(f, member, "POST", "/mini/v1/replace", NULL, buf_str(&text));
+	assert_int_equal(a->status, 200);
+	assert_string_equal(api_str(a, "wish"), "witness");
+	_cleanup_free_ char *cn2 = xasprintf("mini:server:%s", api_str(a, "member"));
+	struct http_client *again = api_client(f, cn2, "mini:servers");
+	assert_int_equal(api_call(f, again, "GET", "/mini/v1/keys", NULL, NULL)->status, 403);
+	http_client_free(member);
+	http_client_free(again);
 }
 
 static void operators(void **state)
@@ -304,13 +349,8 @@ static void what_a_secret_says(void **state)
 
 #define WITH_API(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
 static const struct CMUnitTest tests[] = {
-	WITH_API(the_ca_is_for_all),
-	WITH_API(a_server_joins),
-	WITH_API(tokens_that_do_not_count),
-	WITH_API(bad_requests),
-	WITH_API(a_node_joins),
-	WITH_API(a_server_is_replaced),
-	WITH_API(operators),
-	cmocka_unit_test(what_a_secret_says),
+	WITH_API(the_ca_is_for_all),   WITH_API(a_server_joins), WITH_API(tokens_that_do_not_count),
+	WITH_API(bad_requests),        WITH_API(a_node_joins),   WITH_API(a_server_is_replaced),
+	WITH_API(a_witness_stays_one), WITH_API(operators),      cmocka_unit_test(what_a_secret_says),
 };
 RUN_TESTS(tests)
