@@ -1,5 +1,6 @@
 #include "cli/member.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -12,7 +13,7 @@
 #include "lib/core/log.h"
 #include "store/peer_tls.h"
 
-#define FOLLOW_US    (5ull * 1000000) /* how often the list of members is looked at */
+#define FOLLOW_US    (1ull * 1000000) /* how often the list of members is looked at */
 #define NAME_MS      1000u
 #define NAME_STEP_MS 20u
 #define POLL_MS      100
@@ -148,6 +149,18 @@ static bool store_is_there(const struct member *m)
 	return file_exists(path);
 }
 
+static bool log_is_there(const struct member *m)
+{
+	_cleanup_free_ char *path = xasprintf("%s/store/log", dir_of(m));
+	DIR *d = opendir(path);
+	bool found = false;
+	for (struct dirent *e; d && !found && (e = readdir(d));)
+		found = str_ends(e->d_name, ".log");
+	if (d)
+		closedir(d);
+	return found;
+}
+
 static int move_aside(const struct member *m, struct err *err)
 {
 	_cleanup_free_ char *from = xasprintf("%s/store", dir_of(m));
@@ -207,10 +220,19 @@ static int open_store(struct member *m, struct err *err)
 		return r;
 	bool others_known = join_has_others(&m->settings, &others);
 	others_done(&others);
-	if (others_known && !m->settings.joining && !store_is_there(m)) {
+	/* The state alone knows neither the last entries nor the last vote, maybe not even that there are others. */
+	if (others_known && !m->settings.joining && (!store_is_there(m) || !log_is_there(m))) {
 		log_warn("member", "the store is gone, the other servers have its content dir=%s", dir_of(m));
 		return come_back(m, err);
 	}
+	/* An empty store under the old id would have forgotten what it voted for and acknowledged. */
+	if (m->settings.member && !m->settings.joining && !store_is_there(m))
+		return err_set(
+			err, -EUCLEAN,
+			"the store of this server, %s/store, is gone, and where the other servers are is not known: restore a "
+			"snapshot (minictl snapshot restore FILE --dir %s), or forget this server (minid server --dir %s "
+			"--reset) and join with a token",
+			dir_of(m), dir_of(m), dir_of(m));
 	r = try_open(m, err);
 	if (r != -EUCLEAN || !others_known)
 		return r;

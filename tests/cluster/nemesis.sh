@@ -1,6 +1,6 @@
 #!/bin/bash
 # Not part of `make test`: three servers, clients that keep writing, and N faults of chance, some two at a time: kill -9,
-# pauses, cut links in both or one direction, clocks that jump, slow disks. After each one everybody must take writes
+# pauses, cut links in both or one direction, clocks that jump, slow disks, damaged logs, lost stores. After each one everybody must take writes
 # again; in the end the history is judged.
 #   nemesis.sh [N]         SEED=n for another choice of faults
 . "$(dirname "$0")/lib.sh"
@@ -38,6 +38,14 @@ hit() { # FAULT SERVER
 	deaf) deafen "$x" "$y" && deafen "$x" "$z" ;;
 	mute) deafen "$y" "$x" && deafen "$z" "$x" ;;
 	half) deafen "$x" "$y" ;;
+	damage) # it comes back as another member, once the others can take it in
+		kill9 "$x"
+		flip "$(ls -S "$WORK/s$x"/store/log/*.log | head -n 1)"
+		;;
+	wipe)
+		kill9 "$x"
+		rm -rf "$WORK/s$x/store"
+		;;
 	clock) echo $((RANDOM % 7200 - 3600)) >"$WORK/clock$x" ;;
 	esac
 }
@@ -47,20 +55,26 @@ undo() {
 		kill -CONT "${PID[$i]}" 2>/dev/null || start $i
 	done
 }
-KINDS=(kill kill slow pause pause isolate link deaf mute half clock)
+# One whose store is gone, and finds nobody to take it in, ends and is started again, as a service manager would.
+works() { kill -0 "${PID[$1]}" 2>/dev/null || start "$1"; probe "$1"; }
+check_members() { eventually 20 members_are 1 "s1:voter s2:voter s3:voter"; }
+KINDS=(kill kill slow pause pause isolate link deaf mute half clock damage wipe)
 begin=$(now_ms) failed=0
 for ((n = 1; n <= FAULTS; n++)); do
 	what=
 	for ((k = RANDOM % 2; k >= 0; k--)); do
 		kind=${KINDS[$((RANDOM % ${#KINDS[@]}))]} x=$(who)
+		# of three copies one may be lost
+		case $what in *damage* | *wipe*) case $kind in damage | wipe) kind=kill ;; esac ;; esac
 		what+="$kind $x; "
 		hit "$kind" "$x"
 	done
 	pause_ms $((RANDOM % 2500))
 	undo
 	for i in 1 2 3; do
-		eventually 20 probe $i || { failed=1; echo "# after fault $n ($what): no write through $i: $(head -c 300 "$WORK/answer")"; }
+		eventually 20 works $i || { failed=1; echo "# after fault $n ($what): no write through $i: $(head -c 300 "$WORK/answer")"; }
 	done
+	check_members || { failed=1; echo "# after fault $n ($what): members are $(members 1)"; }
 	kill -0 $HISTORY_PID || failed=1
 	[ $failed = 0 ] || break
 	[ $((n % 20)) = 0 ] && echo "# $n faults, $(($(now_ms) - begin)) ms, $(wc -l <"$WORK/acks") writes acknowledged"

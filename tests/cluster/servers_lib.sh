@@ -121,6 +121,17 @@ sever() { # A B: nothing passes between them
 deafen() { inside "$1" iptables -A INPUT -s "$(address "$2")" -j DROP; } # A hears nothing of B; B hears A
 heal() { local i; for i; do inside "$i" iptables -F; done; }
 
+flip() { # FILE: a few bytes in the middle of what was written to it
+	python3 - "$1" <<'PY'
+import sys
+with open(sys.argv[1], "r+b") as f:
+    data = f.read()
+    at = len(data.rstrip(b"\0")) // 2
+    f.seek(at)
+    f.write(bytes(b ^ 0x5a for b in data[at:at + 16]))
+PY
+}
+
 # ---- the history ----
 write_history() { # CLIENTS PAUSE_MS SERVER...
 	local clients=$1 pause=$2 i

@@ -12,16 +12,6 @@ check "clients write" eventually 5 acked_since 0
 
 MAPS=/api/v1/namespaces/default/configmaps
 copied() { says "$1" 'state was taken over from the leader'; }
-flip() { # FILE: a few bytes in the middle of what was written to it
-	python3 - "$1" <<'PY'
-import sys
-with open(sys.argv[1], "r+b") as f:
-    data = f.read()
-    at = len(data.rstrip(b"\0")) // 2
-    f.seek(at)
-    f.write(bytes(b ^ 0x5a for b in data[at:at + 16]))
-PY
-}
 same_as_before() { # N: what was written first is there, read from the server's own memory
 	[ "$(api "$1" "$MAPS/first?resourceVersion=0" | jq -r .data.v)" = 1 ]
 }
@@ -62,6 +52,15 @@ flip "$WORK/s$victim/store/state.db"
 start $victim
 check "the state of one is damaged: it comes back by itself" await_ready $victim
 check "it has what was written before" eventually 10 same_as_before $victim
+find_leader 1 2 3
+victim=$((LEADER % 3 + 1))
+kill9 $victim
+rm "$WORK/s$victim"/store/log/*.log
+start $victim
+check "the log of one is gone, its state is there: it comes back by itself" await_ready $victim
+expect "as another member" 'back as another member' said $victim
+check "three voters" eventually 10 members_are $victim "s1:voter s2:voter s3:voter"
+check "it has what was written before" eventually 10 same_as_before $victim
 # the leader's disk is gone
 find_leader 1 2 3
 victim=$LEADER
@@ -99,6 +98,14 @@ is "what was written after is not" 404 "$(api 4 "$MAPS/later" -o /dev/null -w '%
 is "it takes writes" 201 "$(write 4 anew)"
 CERT=$WORK/cert.pem
 is "the old cluster knows nothing of it" "s1:voter s2:voter s3:voter" "$(members 1)"
+
+# alone, and without its store: it does not begin anew under its old name
+kill9 4
+rm -rf "$WORK/s4/store"
+start 4
+check "a server that lost its store and knows no other does not start" ends 4 10
+expect "and says what to do" 'is gone.*restore a snapshot' said 4
+unset "PID[4]"
 
 judge_history
 stop_all
