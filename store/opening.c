@@ -234,11 +234,12 @@ static int start_raft(struct engine *e, const struct raft_hard_state *hs, struct
 						.read_term = read_term,
 						.arg = e},
 			  &e->raft);
-	if (rc && e->fatal)
-		return err_set(err, e->fatal->code, "%s", e->fatal->message);
-	if (rc)
-		return err_set(err, rc, "the store's log and state contradict each other");
-	return 0;
+	if (!rc)
+		return 0;
+	check__close(e);
+	snapshot__close(e);
+	return e->fatal ? err_set(err, e->fatal->code, "%s", e->fatal->message)
+			: err_set(err, rc, "the store's log and state contradict each other");
 }
 
 int replica__open(struct engine *e, const char *dir, const struct store_config *config, struct err *err)

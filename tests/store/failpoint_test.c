@@ -330,8 +330,8 @@ static bool drive(const char *name)
 	rm_rf(f.dir, NULL); /* its segments are large */
 	f.config.disk = NULL;
 	f.config.sizes = small;
-	assert_true(run(f.dir, &s, "state.commit.before=kill:2")); /* something to begin with, its state behind */
-	static const char *const times[] = {"kill:3", "kill"};
+	assert_true(run(f.dir, &s, "state.commit.before=kill")); /* something to begin with, its state behind */
+	static const char *const times[] = {"kill", "kill:3"};
 	for (size_t i = 0; i < ARRAY_LEN(times); i++) {
 		_cleanup_free_ char *points = xasprintf("%s=%s", name, times[i]);
 		bool killed = run(f.dir, &s, points);
