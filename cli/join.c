@@ -309,9 +309,22 @@ static int fetch_from_others(const struct join_ctx *c, const struct settings *s,
 	return r;
 }
 
+/* A first start that ended early may have left the key of a CA that never was. */
+static bool have_ca_key(const struct join_ctx *c)
+{
+	_cleanup_free_ char *ca = NULL, *key = NULL;
+	uint8_t a[32], b[32];
+	bool same = have_pem(c, "ca.key") && read_pem(c, "ca.key", &key, NULL) == 0 &&
+		    read_pem(c, "ca.crt", &ca, NULL) == 0 && pki_cert_key_hash(ca, a, NULL) == 0 &&
+		    pki_key_hash(key, b, NULL) == 0 && memcmp(a, b, sizeof(a)) == 0;
+	if (key)
+		explicit_bzero(key, strlen(key));
+	return same;
+}
+
 int join_finish(const struct join_ctx *c, const struct settings *s, struct err *err)
 {
-	if (have_pem(c, "ca.key") || s->wish == STORE_ROLE_WITNESS)
+	if (have_ca_key(c) || s->wish == STORE_ROLE_WITNESS)
 		return 0;
 	int r = c->options->join ? fetch_keys(c, c->options->join, err) : -ENOENT;
 	if (r < 0 && r != -ECANCELED)

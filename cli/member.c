@@ -87,12 +87,30 @@ static void make_addresses(struct member *m)
 	m->config.join.peer = m->peer;
 }
 
+/* A demo speaks to no other server: what takes their votes would stand still. */
+static int check_alone(const struct member *m, struct err *err)
+{
+	struct others others = {0};
+	int r = m->config.alone ? others_read(dir_of(m), &others, err) : 0;
+	if (r == 0 && m->config.alone && join_has_others(&m->settings, &others))
+		r = err_set(
+			err, -EINVAL,
+			"%s is a server's among others, and a demo is a cluster of its own: start it with `minid server "
+			"--dir %s`, or choose another directory with --dir",
+			dir_of(m), dir_of(m));
+	others_done(&others);
+	return r;
+}
+
 static int come_in(struct member *m, struct err *err)
 {
 	const struct options *o = m->config.join.options;
+	int r = check_alone(m, err);
+	if (r < 0)
+		return r;
 	if (m->config.alone && o->join)
 		return err_set(err, -EINVAL, "a demo is a cluster of its own: `minid server --join` joins another");
-	int r = o->join ? join_server(&m->config.join, &m->settings, err) : 0;
+	r = o->join ? join_server(&m->config.join, &m->settings, err) : 0;
 	if (r < 0 || !m->settings.member || m->config.alone)
 		return r;
 	return join_finish(&m->config.join, &m->settings, err);

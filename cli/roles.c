@@ -387,10 +387,10 @@ static int remove_damaged(const char *dir, struct err *err)
 /* What minid makes in its directory. Nothing else in it is touched: it may be a directory that someone keeps more in. */
 static int remove_state(const char *dir, struct err *err)
 {
-	static const char *const made[] = {"store",     "pki",         "images",     "run",          "containers",
-					   "pods",      "network",     "log",        "host.journal", "admin.kubeconfig",
-					   "minid.log", "server.lock", "agent.lock", "server.json",  "members",
-					   "agent.json"};
+	static const char *const made[] = {
+		"store",   "pki",          "images",           "run",       "containers",  "pods",       "network",
+		"log",     "host.journal", "admin.kubeconfig", "minid.log", "server.lock", "agent.lock", "server.json",
+		"members", "agent.json",   "restore.snapshot"};
 	for (size_t i = 0; i < ARRAY_LEN(made); i++) {
 		_cleanup_free_ char *path = xasprintf("%s/%s", dir, made[i]);
 		int r = rm_rf(path, err);

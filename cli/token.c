@@ -17,6 +17,8 @@ static int create(const struct options *o, const struct call_to *to, struct err 
 	char text[JOIN_TOKEN_TEXT_MAX];
 	if (o->n_words > 1)
 		return err_set(err, -EINVAL, "unexpected argument \"%s\"; minid --help shows the usage", o->words[1]);
+	if (streq(o->role, "agent") && (o->witness || o->learner))
+		return err_set(err, -EINVAL, "--learner and --witness are of servers: a node is neither");
 	const struct join_token_grant grant = {.role = o->role,
 					       .name = o->name,
 					       .wish = o->witness   ? "witness"

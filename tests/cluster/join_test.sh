@@ -55,6 +55,9 @@ check "an expired token goes" k wait -n kube-system "secret/bootstrap-token-${de
 fails "and is refused" 'refuses the token' join "$dead"
 
 # ---- two more ----
+# a first start there was killed early
+mkdir -p "$WORK/b/pki"
+openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out "$WORK/b/pki/ca.key" 2>/dev/null
 expect "the second joins" 'mini is ready' join "$T"
 expect "the third joins through the second, with a name of its own making" 'mini is ready' \
 	first_start c --join https://127.0.0.1:7443 --token "$T"
@@ -116,6 +119,7 @@ rm -rf "$WORK/d"
 kill_hard c
 check "writes go on without one" kc a patch configmap x -p '{"data":{"k":"4"}}'
 rm -rf "$WORK/c/store"
+fails "a demo is not started in its place" "is a server's among others" "$MINID" demo --dir "$WORK/c"
 expect "who lost its store comes back as another member" 'mini is ready' server c
 is "with everything" 4 "$(kc c get configmap x -o 'jsonpath={.data.k}')"
 three_voters() { [ "$(members a | grep -c ' voter ')" = 3 ]; }
@@ -147,7 +151,10 @@ check "and ends" eventually 10 sh -c "! kill -0 $(cut -d' ' -f1 "$WORK/d/server.
 fails "it does not start again" 'was removed from its cluster' server d
 
 # ---- a node ----
-agent_token=$(token --role agent)
+agent_token=$(token --role agent --name n1)
+fails "a node's token is for no witness" 'a node is neither' token --role agent --witness
+fails "nor for another node, where it names one" 'this token is for the node "n1"' \
+	"$MINID" agent --dir "$WORK/n2" --join $API --token "$agent_token" --node-name n2
 fails "a server's token does not make nodes" 'does not let a agent join|does not let an agent join' \
 	"$MINID" agent --dir "$WORK/n" --join $API --token "$T" --node-name n1
 "$MINID" agent --dir "$WORK/n" --join https://127.0.0.1:7443 --token "$agent_token" --node-name n1 --detach >"$WORK/n.out" 2>&1
