@@ -366,7 +366,7 @@ void sim_live(void)
 	operator_compare(&operator);
 	for (int stale = 0; stale < 2; stale++)
 		read_all(&users, stale);
-	run(&users, NULL, 1000000);
+	run(&users, NULL, 3000000); /* who watched at one that is no member begins elsewhere */
 	users_settle(&users);
 	/* what is there is there, however it ends */
 	for (size_t i = 0; i < n_servers; i++)
