@@ -15,6 +15,9 @@ for i in 1 2 3; do
 done
 three_servers
 write_history 2 4 1 2 3
+# Each has noted who the others are: without that, one that loses its store would have nobody to ask.
+noted() { [ "$(grep -c '"id"' "$WORK/s$1/members")" = 3 ]; }
+for i in 1 2 3; do check "server $i knows the others" eventually 5 noted $i; done
 
 probe() { written "$1" "probe-$1-$(now_ms)"; } # under a name of its own: who is slow loses against others every time
 any() { echo $((RANDOM % 3 + 1)); }

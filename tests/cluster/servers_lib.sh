@@ -146,7 +146,7 @@ go_on() {
 	local took
 	eventually 20 acked_since "$2" "${3:-0}"
 	took=$(acked_since "$2" "${3:-0}")
-	if [ -n "$took" ] && [ "$took" -le "${GO_ON_MS:-2000}" ]; then ok "$1: the next write was acknowledged after $took ms"; else
+	if [ -n "$took" ] && [ "$took" -le $((${GO_ON_MS:-2000} * SLOW)) ]; then ok "$1: the next write was acknowledged after $took ms"; else
 		not_ok "$1: the next write was acknowledged after ${took:-more than 20000} ms"
 		said_all
 	fi
