@@ -238,7 +238,11 @@ static void refusal(int status, const char *reason, struct buf *body)
 	if (status == 413)
 		err_status(&err, ERR_TOO_LARGE, "Request entity too large: limit is %u", BODY_MAX);
 	else
-		err_status(&err, status == 408 ? ERR_TIMEOUT : ERR_BAD_REQUEST, "%s", reason);
+		err_status(&err,
+			   status == 408   ? ERR_TIMEOUT
+			   : status == 429 ? ERR_TOO_MANY_REQUESTS
+					   : ERR_BAD_REQUEST,
+			   "%s", reason);
 	_cleanup_json_ json_t *tree = status_from_err(&err);
 	json_object_set_new(tree, "code", json_integer(status));
 	json_write(body, tree);

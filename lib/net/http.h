@@ -47,8 +47,10 @@ struct http_server;
 struct http_request; /* one request being served; dies after its end was sent or its client left */
 
 struct http_limits {
-	size_t header_bytes;  /* 0: 64 KiB in all */
-	size_t body_bytes;    /* 0: 3 MiB + 4 KiB slack is the caller's business; larger: 413 */
+	size_t header_bytes; /* 0: 64 KiB in all */
+	size_t body_bytes;   /* 0: 3 MiB + 4 KiB slack is the caller's business; larger: 413 */
+	size_t bodies_bytes; /* 0: 256 MiB: bodies of all requests together, those up to 64 KiB not counted; 429 beyond.
+			       * A quarter of it for who shows no certificate that verifies */
 	unsigned connections; /* 0: 4096; the oldest idle one is closed beyond that, else accept waits */
 	unsigned idle_s;      /* 0: 120: between requests */
 	unsigned header_s;    /* 0: 10: from first byte to end of headers */

@@ -6,6 +6,7 @@
 enum {
 	PENDING_MAX = 128 * 1024, /* pipelined bytes kept while a request is served: then reading stops */
 	DRAINED = 64 * 1024,
+	SMALL_BODY = 64 * 1024,
 	LINGER_US = 2 * 1000 * 1000, /* how long a refused client may go on talking, so that it sees the answer */
 };
 
@@ -80,6 +81,19 @@ static void dispatch(struct sconn *c)
 	s->ops.on_request(s->arg, c->request);
 }
 
+/* A body is held before anybody has asked who sends it: what strangers may fill leaves room for the others. */
+static bool has_room(struct sconn *c)
+{
+	struct http_server *s = c->server;
+	size_t len = c->request->parse.body.len, most = s->limits.bodies_bytes;
+	bool more = len > SMALL_BODY && len > c->request->counted;
+	if (!more)
+		return true;
+	s->bodies += len - c->request->counted;
+	c->request->counted = len;
+	return s->bodies <= (c->peer.cert_verified ? most : most / 4);
+}
+
 /* Bytes of requests. Stops at the first request that isn't answered at once; returns what was taken. */
 static size_t take(struct sconn *c, const char *data, size_t len)
 {
@@ -100,6 +114,8 @@ static size_t take(struct sconn *c, const char *data, size_t len)
 		c->state = SCONN_READING;
 		if (p->state == HTTP_PARSE_FAILED)
 			request__refuse(c->request, p->status, p->reason);
+		else if (!has_room(c))
+			request__refuse(c->request, 429, "too many large requests at once, try again later");
 		else if (p->state == HTTP_PARSE_DONE)
 			dispatch(c);
 		else if (p->state != before)

@@ -7,6 +7,7 @@ void request__free(struct http_request *r)
 {
 	if (!r)
 		return;
+	r->conn->server->bodies -= r->counted;
 	http_parse_done(&r->parse);
 	free(r->query);
 	free(r->query_text);
@@ -214,7 +215,8 @@ void request__refuse(struct http_request *r, int status, const char *reason)
 {
 	struct sconn *c = r->conn;
 	_cleanup_buf_ struct buf body = BUF_INIT;
-	const struct http_header headers[] = {{"Content-Type", c->server->refusal_type}, {NULL, NULL}};
+	const struct http_header headers[] = {
+		{"Content-Type", c->server->refusal_type}, {status == 429 ? "Retry-After" : NULL, "1"}, {NULL, NULL}};
 	c->server->refusal(status, reason, &body);
 	r->parse.keep_alive = false;
 	send_head(r, status, headers, (ssize_t)body.len);

@@ -43,6 +43,7 @@ struct http_server *http_server_new(struct env *env, uv_loop_t *loop, struct tls
 	s->limits = limits ? *limits : (struct http_limits){0};
 	s->limits.header_bytes = s->limits.header_bytes ? s->limits.header_bytes : 64 * 1024;
 	s->limits.body_bytes = s->limits.body_bytes ? s->limits.body_bytes : 3 * 1024 * 1024 + 4096;
+	s->limits.bodies_bytes = s->limits.bodies_bytes ? s->limits.bodies_bytes : 256 * 1024 * 1024;
 	s->limits.connections = s->limits.connections ? s->limits.connections : 4096;
 	s->limits.idle_s = s->limits.idle_s ? s->limits.idle_s : 120;
 	s->limits.header_s = s->limits.header_s ? s->limits.header_s : 10;

@@ -35,6 +35,7 @@ struct http_server {
 	uint16_t port;
 	struct list conns, idle; /* all; those between requests, oldest first */
 	unsigned n_conns;
+	size_t bodies; /* bytes of large bodies that are held */
 	bool closing, freeing;
 	struct env_timer grace;
 	void (*done)(void *arg);
@@ -73,6 +74,7 @@ struct http_request {
 	uint32_t magic;
 	struct sconn *conn;
 	struct http_parse parse;
+	size_t counted; /* of its body, in server->bodies */
 	void *data;
 	bool dispatched, started, chunked, head_only, no_body;
 	struct http_query_pair *query;

@@ -118,6 +118,52 @@ static void test_limits(void **state)
 	world_free(w);
 }
 
+/* The first of three connections that has an answer, or -1. */
+static int answered(const int fds[3], struct buf *out)
+{
+	for (int i = 0; i < 3; i++)
+		if (raw_read(fds[i], out) || out->len > 12)
+			return i;
+	return -1;
+}
+
+/* However many connections: what is sent before anybody has asked who sends it has a bound. */
+static void test_many_bodies(void **state)
+{
+	(void)state;
+	struct world *w = world_new(false, &(struct http_limits){.bodies_bytes = 1 << 20}, answer);
+	static char part[100 * 1000];
+	struct buf out = BUF_INIT;
+	int fds[3], i = -1;
+	memset(part, 'x', sizeof(part));
+	for (int k = 0; k < 3; k++) { /* two fit into a quarter of it */
+		fds[k] = raw_connect(w);
+		raw_say(fds[k], "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100001\r\n\r\n");
+		raw_send(fds[k], part, sizeof(part));
+	}
+	WAIT_RAW(w, (i = answered(fds, &out)) >= 0);
+	assert_memory_equal(out.data, "HTTP/1.1 429 ", 13);
+	buf_clear(&out);
+	/* small ones come through, and the two that were there first */
+	assert_int_equal(STATUS(w, "POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 1\r\n\r\nx"),
+			 200);
+	raw_say(fds[(i + 1) % 3], "x");
+	WAIT_RAW(w, raw_read(fds[(i + 1) % 3], &out) || out.len > 12);
+	assert_memory_equal(out.data, "HTTP/1.1 200 ", 13);
+	buf_clear(&out);
+	/* and then there is room again */
+	close(fds[i]);
+	fds[i] = raw_connect(w);
+	raw_say(fds[i], "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n");
+	raw_send(fds[i], part, sizeof(part));
+	WAIT_RAW(w, raw_read(fds[i], &out) || out.len > 12);
+	assert_memory_equal(out.data, "HTTP/1.1 200 ", 13);
+	for (i = 0; i < 3; i++)
+		close(fds[i]);
+	buf_done(&out);
+	world_free(w);
+}
+
 static void test_pipelining(void **state)
 {
 	(void)state;
@@ -640,6 +686,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_smuggling),
 		cmocka_unit_test(test_limits),
+		cmocka_unit_test(test_many_bodies),
 		cmocka_unit_test(test_pipelining),
 		cmocka_unit_test(test_continue_and_old),
 		BOTH(test_client_leaves),
