@@ -67,6 +67,8 @@ bool mini_id_parse(const char *text, uint64_t *ret)
 uint64_t mini_caller(const struct request *r)
 {
 	uint64_t id = 0;
+	if (r->impersonator) /* who it is, not for whom somebody speaks: keys go by this */
+		return 0;
 	if (!user_in_group(r->user, MINI_SERVERS_GROUP) || !str_starts(r->user->name, MINI_SERVER_PREFIX) ||
 	    !mini_id_parse(r->user->name + strlen(MINI_SERVER_PREFIX), &id))
 		return 0;

@@ -274,7 +274,8 @@ static enum peer_refusal judge(const struct peer_conn *c, const struct peer_hell
 	if (h->cluster != p->cluster) {
 		snprintf(ret_why, size,
 			 "member %016" PRIx64 " belongs to cluster %016" PRIx64 ", member %016" PRIx64
-			 " to cluster %016" PRIx64,
+			 " to cluster %016" PRIx64
+			 ": a cluster restored from a copy is a new one, its servers join it with an empty --dir",
 			 h->from, h->cluster, p->member, p->cluster);
 		return PEER_REFUSED_CLUSTER;
 	}

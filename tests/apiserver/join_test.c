@@ -126,6 +126,10 @@ static void a_server_joins(void **state)
 	assert_int_equal(api_call(f, stranger, "GET", "/mini/v1/keys", NULL, NULL)->status, 403);
 	assert_int_equal(api_call(f, nameless, "GET", "/mini/v1/keys", NULL, NULL)->status, 403);
 	assert_int_equal(api_get(f, "/mini/v1/keys")->status, 403);
+	_cleanup_free_ char *as = xasprintf("Impersonate-User: %s\nImpersonate-Group: mini:servers", cn);
+	a = api_call(f, f->admin, "GET", "/mini/v1/keys", as, NULL);
+	assert_int_equal(a->status, 403);
+	assert_non_null(strstr(api_str(a, "message"), "for the servers of the cluster alone"));
 	http_client_free(member);
 	http_client_free(stranger);
 	http_client_free(nameless);

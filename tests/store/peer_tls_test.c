@@ -649,7 +649,7 @@ static void refused_with_a_reason(_unused_ void **state)
 		enum peer_refusal code;
 		const char *text;
 	} cases[] = {
-		{&good, {.from = 2, .to = 1, .cluster = 5}, PEER_REFUSED_CLUSTER, "belongs to cluster"},
+		{&good, {.from = 2, .to = 1, .cluster = 5}, PEER_REFUSED_CLUSTER, "restored from a copy is a new one"},
 		{&good, {.from = 2, .to = 3}, PEER_REFUSED_MEMBER, "but this is member 0000000000000001"},
 		{&good, {.from = 4, .to = 1}, PEER_REFUSED_MEMBER, "its certificate is that of"},
 		{&own, {.from = 1, .to = 1}, PEER_REFUSED_MEMBER, "this server itself"},
