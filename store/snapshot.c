@@ -21,6 +21,7 @@ struct piece {
 	struct raft_chunk chunk; /* its data and membership are below */
 	struct raft_membership membership;
 	struct store_state_own own;
+	bool dropped; /* while it was on the lane: what came of it is of no account */
 	char data[];
 };
 
@@ -57,17 +58,24 @@ bool snapshot__sync_due(const struct engine *e)
 	return e->snapshots && e->snapshots->in->phase == PHASE_SYNC;
 }
 
+/* The one that is on the lane is the lane's. */
 static void drop_pieces(struct incoming *in)
 {
-	for (struct list *n; (n = list_pop(&in->pieces));)
-		free(LIST_ENTRY(n, struct piece, node));
-	in->queued = 0;
+	LIST_EACH (&in->pieces, p, struct piece, node) {
+		if (in->busy && in->pieces.next == &p->node) {
+			p->dropped = true;
+			continue;
+		}
+		in->queued -= p->chunk.len;
+		list_del(&p->node);
+		free(p);
+	}
 }
 
-static void give_up(struct incoming *in)
+static void give_up(struct incoming *in, const struct err *why)
 {
 	struct engine *e = in->engine;
-	log_warn("store", "a copy of the leader's state was not taken in: %s", in->err.message);
+	log_warn("store", "a copy of the leader's state was not taken in: %s", why->message);
 	drop_pieces(in);
 	in->phase = PHASE_NONE;
 	raft_restore_failed(e->raft);
@@ -115,12 +123,14 @@ static void piece_written(struct env_work *w)
 	struct incoming *in = back(w);
 	struct piece *p = LIST_ENTRY(list_pop(&in->pieces), struct piece, node);
 	in->queued -= p->chunk.len;
-	if (in->result == -EPROTO) { /* of a newer program: it would be the same at every try */
+	if (p->dropped) {
+		take__forget(&in->t);
+	} else if (in->result == -EPROTO) { /* of a newer program: it would be the same at every try */
 		drop_pieces(in);
 		in->phase = PHASE_NONE;
 		replica__fatal(in->engine, &in->err);
 	} else if (in->result) {
-		give_up(in);
+		give_up(in, &in->err);
 	} else if (p->chunk.last) {
 		in->phase = PHASE_QUIET;
 		in->index = p->chunk.index;
@@ -143,8 +153,9 @@ static void take_piece(struct incoming *in, const struct raft_chunk *c)
 	struct engine *e = in->engine;
 	struct raft_status rs;
 	if (in->queued + c->len > QUEUE_MAX) {
-		err_set(&in->err, -E2BIG, "its pieces come faster than they can be written");
-		give_up(in);
+		_cleanup_err_ struct err err = ERR_INIT; /* the other one is the lane's just now */
+		err_set(&err, -E2BIG, "its pieces come faster than they can be written");
+		give_up(in, &err);
 		return;
 	}
 	raft_get_status(e->raft, &rs);
@@ -172,8 +183,9 @@ static void take_empty(struct incoming *in, const struct raft_chunk *c)
 {
 	struct engine *e = in->engine;
 	if (!e->witness && roster__role(c->membership, e->member) != STORE_ROLE_WITNESS) {
-		err_set(&in->err, -EPROTO, "it is empty, as for a witness");
-		give_up(in);
+		_cleanup_err_ struct err err = ERR_INIT;
+		err_set(&err, -EPROTO, "it is empty, as for a witness");
+		give_up(in, &err);
 		return;
 	}
 	in->index = c->index;
@@ -214,7 +226,7 @@ static void swapped(struct env_work *w)
 	e->reader = STEAL(in->t.reader);
 	if (in->result && !in->t.replaced && !in->t.lost) {
 		mvcc_done(&in->t.mvcc);
-		give_up(in);
+		give_up(in, &in->err);
 		return;
 	}
 	if (in->result) {
@@ -432,6 +444,7 @@ void snapshot__open(struct engine *e, struct raft_partial *ret)
 	t->disk = e->disk;
 	t->dir = xstrndup(path, (size_t)(strrchr(path, '/') - path));
 	t->state_path = xstrdup(path);
+	sn->state_path = t->state_path;
 	t->data_path = xasprintf("%s/incoming.db", t->dir);
 	t->head_path = xasprintf("%s/incoming.head", t->dir);
 	e->disk->ops->list(e->disk, t->dir, sweep, &(struct names){e, t->dir});

@@ -10,7 +10,7 @@
 
 static char *path_of(struct engine *e, uint64_t id)
 {
-	const char *state = state__path(e->state);
+	const char *state = e->snapshots->state_path;
 	return xasprintf("%.*scopy-%016" PRIx64 ".db", (int)(strrchr(state, '/') - state + 1), state, id);
 }
 
@@ -118,7 +118,7 @@ struct copy *copy__make(struct engine *e, uint64_t need, void (*done)(void *arg,
 	c->arg = arg;
 	c->id = env_random_u64(e->env) | 1;
 	c->path = path_of(e, c->id);
-	c->state_path = xstrdup(state__path(e->state));
+	c->state_path = xstrdup(e->snapshots->state_path);
 	c->info.time_us = env_wall_us(e->env);
 	c->work = (struct env_work){.work = work, .done = made, .lane = ENV_LANE_POOL};
 	list_push(&e->snapshots->copies, &c->node);

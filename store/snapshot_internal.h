@@ -67,7 +67,8 @@ struct incoming; /* snapshot.c */
 
 struct snapshots {
 	struct engine *engine;
-	struct list copies; /* waiting or being made */
+	const char *state_path; /* there also while the state itself is being replaced */
+	struct list copies;     /* waiting or being made */
 	struct copies_home *home;
 	unsigned making; /* in the pool: they read the state */
 	unsigned works;  /* on lanes: not to be closed */

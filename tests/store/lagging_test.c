@@ -2,8 +2,10 @@
 #include <dirent.h>
 #include <errno.h>
 
+#include "lib/core/failpoint.h"
 #include "lib/core/file.h"
 #include "store/cluster.h"
+#include "store/engine.h"
 #include "tests/support/store/several.h"
 #include "tests/support/tap.h"
 
@@ -168,7 +170,71 @@ static void watches_go_on(void **state)
 	watcher_done(&compacted);
 }
 
+static void on_made(void *arg, const struct err *err, struct store_snapshot *sn)
+{
+	int *made = arg;
+	*made = err ? -1 : 1;
+	store_snapshot_free(sn);
+}
+
+struct ask {
+	struct store *store;
+	int made;
+	bool asked;
+};
+
+static int ask_meanwhile(void *arg, enum failpoint p)
+{
+	struct ask *a = arg;
+	if (p != FAILPOINT_SNAPSHOT_LEAVE || a->asked)
+		return 0;
+	a->asked = true;
+	store_snapshot_make(a->store, on_made, &a->made);
+	return 0;
+}
+
+/* The state is closed just then, and another one takes its place. */
+static void a_copy_is_asked_for_while_one_is_taken_in(void **state)
+{
+	struct several *s = *state;
+	size_t lagging, leader = prepare(s, &lagging);
+	assert_int_equal(several_start(s, lagging, NULL), 0);
+	struct ask a = {.store = s->servers[lagging].f.store};
+	failpoints_set_handler(ask_meanwhile, &a);
+	check_whole(s, lagging, leader);
+	several_run(s, 1000000);
+	failpoints_set_handler(NULL, NULL);
+	assert_true(a.asked);
+	assert_int_equal(a.made, 1);
+}
+
+/* More than may wait, while the first is on its lane. */
+static void pieces_come_too_fast(void **state)
+{
+	struct several *s = *state;
+	size_t lagging, leader = prepare(s, &lagging);
+	assert_int_equal(several_start(s, lagging, NULL), 0);
+	struct engine *e = engine_of(s->servers[lagging].f.store);
+	size_t len = 1u << 20;
+	_cleanup_free_ char *data = xcalloc(1, len);
+	for (size_t i = 0; i < 65; i++)
+		snapshot__chunks(e,
+				 &(struct raft_chunk){.id = 5,
+						      .index = 1000,
+						      .term = 1,
+						      .membership = &e->membership,
+						      .offset = i * len,
+						      .len = len,
+						      .data = data},
+				 1);
+	check_whole(s, lagging, leader);
+}
+
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
-static const struct CMUnitTest tests[] = {T(is_caught_up), T(goes_on_after_a_restart), T(leader_changes_meanwhile),
-					  T(watches_go_on)};
+static const struct CMUnitTest tests[] = {T(is_caught_up),
+					  T(goes_on_after_a_restart),
+					  T(leader_changes_meanwhile),
+					  T(watches_go_on),
+					  T(a_copy_is_asked_for_while_one_is_taken_in),
+					  T(pieces_come_too_fast)};
 RUN_TESTS(tests)
