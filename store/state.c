@@ -660,7 +660,10 @@ int store_state_adopt(struct store_disk *disk, const char *path, const struct st
 {
 	struct store_state *st = NULL;
 	struct store_state_meta meta;
-	_cleanup_free_ char *wal = xasprintf("%s-wal", path);
+	_cleanup_free_ char *wal = xasprintf("%s-wal", path), *shm = xasprintf("%s-shm", path);
+	/* an earlier try's, that failed or was cut short: SQLite would write it into this one */
+	disk->ops->unlink(disk, wal);
+	disk->ops->unlink(disk, shm);
 	int rc = store_state_open(disk, path, &st, &meta, err);
 	if (rc)
 		return rc;

@@ -310,6 +310,32 @@ static void an_event_without_its_past_is_an_error(void **state)
 	box_done(&b);
 }
 
+/* It failed half-way, of another snapshot: what SQLite left of it must not come into this one. */
+static void an_earlier_try_leaves_nothing_in_what_is_adopted(void **state)
+{
+	(void)state;
+	struct box old, b;
+	_cleanup_buf_ struct buf wal = BUF_INIT;
+	struct store_state_own own = {.cluster = 77, .member = 5, .term = 3, .vote = 5, .level_max = STORE_LEVEL};
+	box_init(&old);
+	box_init(&b);
+	run(b.path, format_1);
+	must_open(&b);
+	box_close(&b);
+	must_open(&old);
+	write_revs(&old, "old", "old", 2);
+	_cleanup_free_ char *from = xasprintf("%s-wal", old.path), *to = xasprintf("%s-wal", b.path);
+	assert_int_equal(file_read(from, 1u << 22, &wal, NULL), 0);
+	assert_true(wal.len > 0);
+	assert_int_equal(file_write_atomic(to, wal.data, wal.len, 0600, NULL), 0);
+	assert_int_equal(store_state_adopt(store_disk_real(), b.path, &own, NULL), 0);
+	must_open(&b);
+	check_content(&b);
+	assert_null(mvcc_get(&b.mvcc, "old", UINT64_MAX));
+	box_done(&b);
+	box_done(&old);
+}
+
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(format_1_is_raised),
 	cmocka_unit_test(a_new_one_keeps_nothing),
@@ -318,5 +344,6 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(newer_formats_are_refused),
 	cmocka_unit_test(members_come_back),
 	cmocka_unit_test(an_event_without_its_past_is_an_error),
+	cmocka_unit_test(an_earlier_try_leaves_nothing_in_what_is_adopted),
 };
 RUN_TESTS(tests)
