@@ -119,6 +119,12 @@ void store_member_wish(struct store *s, uint64_t id, enum store_role wish, store
 	struct call *c = number_call(s, cb, arg);
 	if (!c)
 		return;
+	_cleanup_err_ struct err err = ERR_INIT;
+	if ((unsigned)wish > STORE_ROLE_WITNESS) { /* no member could read it in the log */
+		err_set(&err, -EINVAL, "a member cannot be made that");
+		call__refuse(engine_of(s), c, &err);
+		return;
+	}
 	store_cmd_member_wish(&c->cmd, id, wish);
 	call__submit(engine_of(s), c);
 }

@@ -337,6 +337,7 @@ static void disk_full(struct engine *e)
 	err_status(&err, ERR_TIMEOUT, "the store's disk is full: whether the write happens is unknown");
 	err.code = -ECANCELED;
 	fail_list(e, &e->inflight, &err);
+	fail_list(e, &e->forwarded, &err); /* whatever the leader says of these is not heard meanwhile */
 }
 
 static void log_written(struct env_work *w)

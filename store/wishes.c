@@ -237,7 +237,8 @@ void wishes__pursue(struct engine *e)
 		e->hand_overs = 0;
 		return;
 	}
-	if (e->failed || rs.joint || !e->recovered || e->witness)
+	/* what earlier leaders left comes first: by older rows a voter would be made a learner again */
+	if (e->failed || rs.joint || !e->recovered || e->applied_term != rs.term || e->witness)
 		return;
 	level__pursue(e);
 	raft_get_membership(e->raft, &now);

@@ -7,6 +7,7 @@
 
 #include "lib/core/failpoint.h"
 #include "store/cluster.h"
+#include "store/engine.h"
 #include "tests/support/store/several.h"
 #include "tests/support/tap.h"
 
@@ -560,6 +561,77 @@ static void first_state_is_settled_later(void **state)
 	not_alone(s);
 }
 
+static int log_full(_unused_ void *arg, enum failpoint p)
+{
+	return p == FAILPOINT_LOG_WRITE_BEFORE ? -ENOSPC : 0;
+}
+
+static void on_txn(void *arg, const struct err *err, _unused_ const struct store_txn_resp *resp)
+{
+	*(int *)arg = err ? err->code : 1;
+}
+
+/* Whatever was sent to a leader when the disk is found full is answered, too: nothing is heard until there is room. */
+static void full_disk_answers_what_was_forwarded(void **state)
+{
+	struct several *s = *state;
+	several_found(s, 3);
+	size_t leader = several_leader(s), at = (leader + 1) % 3;
+	assert_int_equal(put(s, at, "a", "1"), 0);
+	int answer = 0, others = 0;
+	_cleanup_blob_ struct blob *b = blob_new("2", 1);
+	struct store_op op = {.type = STORE_PUT, .key = "b", .value = b};
+	struct store_txn_req req = {.then_ops = &op, .n_then = 1};
+	store_txn(s->servers[at].f.store, &req, on_txn, &answer);
+	s->servers[leader].cut = true; /* it gets lost */
+	several_run(s, 1000);
+	s->servers[leader].cut = false;
+	failpoints_set_handler(log_full, NULL);
+	store_txn(s->servers[leader].f.store, &req, on_txn, &others); /* to be written by all */
+	several_run(s, 1500000);
+	failpoints_set_handler(NULL, NULL);
+	assert_int_equal(answer, -ECANCELED);
+	assert_int_equal(others, -ECANCELED);
+	several_run(s, 5000000);
+	assert_int_equal(put(s, at, "c", "3"), 0);
+}
+
+/* Commands that no member could read do not get into the log. */
+static void a_wish_that_is_none(void **state)
+{
+	struct several *s = *state;
+	several_found(s, 3);
+	size_t leader = several_leader(s);
+	assert_int_equal(several_wish(s, leader, (leader + 1) % 3 + 1, (enum store_role)9), -EINVAL);
+	several_run(s, 1000000);
+	for (size_t i = 0; i < 3; i++)
+		assert_false(s->servers[i].f.stopped);
+}
+
+/* It has not applied yet what an earlier leader left, a voter's rise among that: by its rows that one is a learner. */
+static void a_new_leader_applies_first(void **state)
+{
+	struct several *s = *state;
+	several_found(s, 3);
+	size_t leader = several_leader(s), other = (leader + 1) % 3;
+	struct engine *e = engine_of(s->servers[leader].f.store);
+	several_run(s, 2000000);
+	struct store_state_member *row = roster__find(e, other + 1);
+	struct raft_status rs;
+	uint64_t term = e->applied_term;
+	row->m.wish = STORE_ROLE_LEARNER;
+	e->applied_term--;
+	e->wishes_due = true;
+	wishes__pursue(e);
+	raft_get_status(e->raft, &rs);
+	assert_false(rs.joint);
+	assert_true(e->wishes_due);
+	row->m.wish = STORE_ROLE_VOTER;
+	e->applied_term = term;
+	wishes__pursue(e);
+	assert_false(e->wishes_due);
+}
+
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 static const struct CMUnitTest tests[] = {
 	T(grows),
@@ -584,5 +656,8 @@ static const struct CMUnitTest tests[] = {
 	T(leases_of_several),
 	T(first_state_is_not_durable),
 	T(first_state_is_settled_later),
+	T(full_disk_answers_what_was_forwarded),
+	T(a_wish_that_is_none),
+	T(a_new_leader_applies_first),
 };
 RUN_TESTS(tests)
