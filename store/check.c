@@ -128,6 +128,9 @@ static void take_hash(struct engine *e, struct check *c, const struct store_cmd 
 	if (!replica__leads(e) || cmd->number != c->index || strlen(cmd->text) != 2 * SHA256_SIZE ||
 	    c->n_said == ARRAY_LEN(c->said))
 		return;
+	for (size_t i = 0; i < c->n_said; i++)
+		if (c->said[i].member == cmd->member)
+			return; /* it has started again since, and hashed anew */
 	struct said *s = &c->said[c->n_said++];
 	s->member = cmd->member;
 	snprintf(s->hex, sizeof(s->hex), "%s", cmd->text);

@@ -2,6 +2,7 @@
 #include <sqlite3.h>
 
 #include "store/cluster.h"
+#include "store/engine.h"
 #include "tests/support/store/several.h"
 #include "tests/support/tap.h"
 
@@ -109,6 +110,47 @@ static void a_difference_is_told_and_taken_back(void **state)
 		assert_int_equal(alarms_at(s, i).n, 0);
 }
 
+static size_t waiting(struct engine *e)
+{
+	size_t n = 0;
+	LIST_EACH (&e->waiting, c, struct call, node)
+		n++;
+	return n;
+}
+
+static void say(struct engine *e, uint64_t check, uint64_t member)
+{
+	struct store_cmd cmd;
+	char hex[2 * 32 + 1];
+	memset(hex, 'a', sizeof(hex) - 1);
+	hex[sizeof(hex) - 1] = '\0';
+	store_cmd_hash(&cmd, check, member, hex);
+	check__apply(e, &cmd, check + 1);
+	store_cmd_done(&cmd);
+}
+
+/* One that starts again says what it has said before: that does not stand for another one. */
+static void all_have_to_say_so(void **state)
+{
+	struct several *s = *state;
+	several_found(s, 3);
+	struct engine *e = engine_of(s->servers[several_leader(s)].f.store);
+	several_run(s, 2000000);
+	struct store_cmd cmd;
+	store_cmd_number(&cmd, CMD_CHECK, 0);
+	check__apply(e, &cmd, e->applied);
+	store_cmd_done(&cmd);
+	snprintf(e->alarm, sizeof(e->alarm), "they differ");
+	uint64_t check = e->applied, other = e->member % 3 + 1, third = other % 3 + 1;
+	say(e, check, e->member);
+	say(e, check, other);
+	say(e, check, other);
+	assert_int_equal(waiting(e), 0);
+	say(e, check, third);
+	assert_int_equal(waiting(e), 1);
+}
+
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
-static const struct CMUnitTest tests[] = {T(the_same_is_quiet), T(a_difference_is_told_and_taken_back)};
+static const struct CMUnitTest tests[] = {T(the_same_is_quiet), T(a_difference_is_told_and_taken_back),
+					  T(all_have_to_say_so)};
 RUN_TESTS(tests)
