@@ -21,6 +21,7 @@
 #define ENGINE_RETRY_US      1000000u   /* a full disk is looked at again */
 #define ENGINE_NO_LEADER_US  5000000u   /* a call waits this long for a leader */
 #define ENGINE_STATE_US      120000000u /* the state follows the log at the latest after this */
+#define ENGINE_COMPACT_US    10000u     /* between two pieces of a compaction */
 #define ENGINE_STATE_BYTES   (1u << 20)
 #define ENGINE_STATE_LAG_MAX (128u << 20) /* what memory may hold and the state not */
 #define ENGINE_CHECKPOINT    (8u << 20)

@@ -20,7 +20,7 @@ bool writer__clean(const struct engine *e)
 {
 	if (e->state_writing || too_early(e))
 		return !e->state_writing;
-	return e->synced_applied == e->applied && !e->batch.more_to_compact;
+	return e->synced_applied == e->applied; /* a compaction goes on at the next start */
 }
 
 static void fill_batch(struct engine *e)
@@ -118,8 +118,10 @@ static void done(struct env_work *w)
 		b->cap_revs = 0;
 	}
 	b->n_leases = b->n_members = 0;
-	if (b->more_to_compact || e->state_pending_bytes >= e->sizes.state_bytes)
+	if (e->state_pending_bytes >= e->sizes.state_bytes)
 		e->state_due = true;
+	else if (b->more_to_compact) /* the log's writes come between */
+		env_timer_start(e->env, &e->state_timer, ENGINE_COMPACT_US);
 	if (e->state_due)
 		writer__flush(e);
 	env_post(e->env, &e->pump);
