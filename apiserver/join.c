@@ -326,6 +326,16 @@ static bool node_may_have(const struct request *r, const struct store_members *m
 	return true;
 }
 
+/* Is a server known by that name? Nobody asks a node by its name, so a certificate can do without. */
+static bool is_a_servers(const struct store_members *m, const char *name)
+{
+	for (size_t i = 0; m && i < m->n; i++)
+		if (streq(m->members[i].name, name) || host_is(m->members[i].api, name) ||
+		    host_is(m->members[i].peer, name))
+			return true;
+	return false;
+}
+
 /* It asks from an address: that one it has, whoever else may be there. */
 static void plan_agent(struct request *r, struct join *j, const struct store_members *m)
 {
@@ -334,6 +344,10 @@ static void plan_agent(struct request *r, struct join *j, const struct store_mem
 	const char *from = peer ? peer->address : "";
 	size_t n = 0;
 	uint8_t a4[4];
+	if (is_a_servers(m, j->node)) {
+		free(w->dns[0]);
+		w->dns[0] = NULL;
+	}
 	if (inet_pton(AF_INET, from, a4) == 1)
 		w->ips[n++] = xstrdup(from);
 	if (*j->node_ip && !streq(j->node_ip, from) && node_may_have(r, m, j->node_ip))
