@@ -157,8 +157,8 @@ static int keep(const char *dir, const struct pki_pair *ca, const struct wanted 
 		return err_set(
 			err, -EKEYEXPIRED,
 			"%s/pki/%s.crt has expired or does not fit, and the CA's key is not here: join again, with --join "
-			"and --token and an empty directory",
-			dir, w->file);
+			"and --token%s",
+			dir, w->file, w->both ? " and an empty directory" : "");
 	int r = issue(ca, w, &p, err);
 	if (r < 0)
 		return r;

@@ -475,6 +475,22 @@ static int write_agent(const struct join_ctx *c, const char *ca, const json_t *a
 	return r < 0 ? r : write_pem(c, "ca.crt", ca, 0644, err);
 }
 
+/* One of a node's certificates is missing, of another name, or in the last third of its life. */
+static bool certs_due(const struct join_ctx *c, const char *node_name)
+{
+	_cleanup_free_ char *user = xasprintf("system:node:%s", node_name);
+	bool due = false;
+	for (size_t i = 0; i < ARRAY_LEN(node_files); i++) {
+		_cleanup_free_ char *file = xasprintf("%s.crt", node_files[i].file), *pem = NULL;
+		struct pki_cert_info info = {0};
+		const char *name = streq(node_files[i].file, "kube-proxy") ? "system:kube-proxy" : user;
+		due |= read_pem(c, file, &pem, NULL) < 0 || pki_cert_info(pem, &info, NULL) < 0 ||
+		       !streq(info.common_name, name) || pki_due(&info, time(NULL));
+		pki_cert_info_done(&info);
+	}
+	return due;
+}
+
 int join_agent(const struct join_ctx *c, const char *node_name, const char *node_ip, struct err *err)
 {
 	struct join_token token;
@@ -493,9 +509,10 @@ int join_agent(const struct join_ctx *c, const char *node_name, const char *node
 		r = read_pem(c, "ca.crt", &own, err);
 	if (r < 0)
 		return r;
-	if (own && check_ca(url, own, &token, NULL) == 0)
+	bool same = own && check_ca(url, own, &token, NULL) == 0;
+	if (same && (have_pem(c, "ca.key") || !certs_due(c, node_name)))
 		return 0;
-	if (own)
+	if (own && !same)
 		return err_set(err, -EEXIST, "%s is a node of another cluster: choose another directory with --dir",
 			       c->options->dir);
 	r = fetch_ca(c, url, &token, &ca, err);

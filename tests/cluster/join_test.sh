@@ -165,6 +165,11 @@ is "it has no CA key" "" "$(ls "$WORK/n/pki/ca.key" 2>/dev/null)"
 expect "and is node n1, nothing else" 'subject=.*O *= *system:nodes.*CN *= *system:node:n1|subject=.*CN *= *system:node:n1.*O *= *system:nodes' \
 	openssl x509 -in "$WORK/n/pki/kubelet-client.crt" -noout -subject
 stop n
+rm "$WORK/n/pki/kubelet-client.crt"
+fails "without its certificate it says what to do" 'join again, with --join and --token$' "$MINID" agent --dir "$WORK/n" --node-name n1
+"$MINID" agent --dir "$WORK/n" --join $API --token "$agent_token" --node-name n1 --detach >"$WORK/n.out" 2>&1
+expect "and with a token has new ones, and all it had" 'mini is ready' cat "$WORK/n.out"
+stop n
 "$MINID" demo --reset --dir "$WORK/n" >/dev/null 2>&1
 for n in c b a; do stop $n; done
 check "nothing is left" no_leftovers
