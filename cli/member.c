@@ -154,6 +154,7 @@ static int try_open(struct member *m, struct err *err)
 				  .cluster = s->cluster,
 				  .member = s->member,
 				  .join = s->joining,
+				  .has_log = s->member && !s->joining,
 				  .peer = m->peers ? peer_tls_peer(m->peers) : NULL,
 				  .name = s->name,
 				  .peer_address = m->peer,

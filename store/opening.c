@@ -120,8 +120,8 @@ static int open_log(struct engine *e, const char *dir, const struct store_config
 }
 
 /* What the log says and what the state holds must meet. */
-static int join_log(struct engine *e, const char *dir, const struct store_state_meta *meta, struct raft_hard_state *hs,
-		    struct err *err)
+static int join_log(struct engine *e, const char *dir, const struct store_config *config,
+		    const struct store_state_meta *meta, struct raft_hard_state *hs, struct err *err)
 {
 	struct store_log_info info;
 	store_log_info(e->log, &info);
@@ -135,6 +135,12 @@ static int join_log(struct engine *e, const char *dir, const struct store_state_
 			       "the log begins after entry %" PRIu64 ", but the state ends at %" PRIu64
 			       ": %s/state.db is not the one that belongs to it. Restore the store from a snapshot",
 			       info.base, meta->applied, dir);
+	if (config->has_log && meta->applied && !info.bytes)
+		return err_set(
+			err, -EUCLEAN,
+			"the log in %s/log is gone, and with it the last writes and what this server promised: put it "
+			"back, or restore the store from a snapshot",
+			dir);
 	if (info.torn)
 		log_warn("store", "the last write was torn by a crash and never acknowledged: dropped");
 	uint64_t term = 0;
@@ -252,7 +258,7 @@ int replica__open(struct engine *e, const char *dir, const struct store_config *
 	if (!rc)
 		rc = take_membership(e, dir, config, err);
 	if (!rc)
-		rc = join_log(e, dir, &meta, &hs, err);
+		rc = join_log(e, dir, config, &meta, &hs, err);
 	if (!rc)
 		rc = start_raft(e, &hs, err);
 	if (rc)

@@ -183,6 +183,8 @@ struct store_config {
 	size_t n_members;
 	/* A new directory: it was added to a cluster (store_member_add) and waits for that one's leader to be told all. */
 	bool join;
+	/* It has run before: where the state knows of entries and there is no log at all, that one was lost: -EUCLEAN. */
+	bool has_log;
 	struct store_peer *peer; /* NULL: it stays alone */
 	const char *name;        /* what the others are to know of this one: written to the cluster when it is not so */
 	const char *peer_address; /* HOST:PORT */

@@ -50,6 +50,24 @@ static void size_of_the_state(void **state)
 	assert_true(fx_status(f)->status.state_bytes > 0);
 }
 
+static void log_is_gone(void **state)
+{
+	struct fixture *f = *state;
+	struct err err = ERR_INIT;
+	char path[300];
+	assert_int_equal(fx_put(f, "a", "1")->err.code, 0);
+	fixture_close(f);
+	snprintf(path, sizeof(path), "%s/store/log", f->dir);
+	assert_int_equal(rm_rf(path, NULL), 0);
+	f->config.has_log = true;
+	assert_int_equal(fixture_open(f, &err), -EUCLEAN);
+	assert_non_null(strstr(err.message, "restore"));
+	err_done(&err);
+	f->config.has_log = false; /* a state that was restored has none yet */
+	reopen(f);
+	assert_int_equal(fx_get(f, "a", 0)->n_kvs, 1);
+}
+
 static bool has(struct fixture *f, const char *key, const char *value)
 {
 	const struct answer *a = fx_get(f, key, 0);
@@ -261,6 +279,7 @@ static void a_busy_log_is_dropped_too(void **state)
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 static const struct CMUnitTest tests[] = {
 	T(size_of_the_state),
+	T(log_is_gone),
 	T(what_a_failed_sync_left_is_written_again),
 	T(so_is_the_log_of_the_state),
 	T(a_log_that_cannot_be_read_at_start),
