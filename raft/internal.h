@@ -17,6 +17,7 @@ void *raft__grow(void *p, size_t *cap, size_t need, size_t size);
 struct raft_log {
 	struct raft_entry *entries; /* entries[head + i] has index offset + i; data is ours (malloc) */
 	size_t head, n, cap;
+	size_t bytes; /* of their data */
 	uint64_t offset;
 	uint64_t base, base_term;
 	uint64_t last, last_term;

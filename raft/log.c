@@ -98,6 +98,7 @@ void raft_log__append(struct raft_log *l, uint64_t term, enum raft_entry_type ty
 	}
 	l->entries[l->head + l->n++] =
 		(struct raft_entry){.term = term, .index = l->last + 1, .type = type, .len = len, .data = copy};
+	l->bytes += len;
 	l->last++;
 	l->last_term = term;
 }
@@ -108,6 +109,12 @@ void raft_log__bury(struct raft_log *l, const void *data)
 		return;
 	l->grave = raft__grow(l->grave, &l->cap_grave, l->n_grave + 1, sizeof(*l->grave));
 	l->grave[l->n_grave++] = (void *)data;
+}
+
+static void bury_entry(struct raft_log *l, const struct raft_entry *e)
+{
+	l->bytes -= e->len;
+	raft_log__bury(l, e->data);
 }
 
 void raft_log__exhume(struct raft_log *l)
@@ -121,7 +128,7 @@ void raft_log__truncate(struct raft_log *l, uint64_t from, uint64_t term)
 {
 	RAFT_MUST(from > l->commit && from > l->base);
 	while (l->n && l->offset + l->n - 1 >= from)
-		raft_log__bury(l, l->entries[l->head + --l->n].data);
+		bury_entry(l, &l->entries[l->head + --l->n]);
 	if (l->offset > from)
 		l->offset = from;
 	l->last = from - 1;
@@ -164,7 +171,7 @@ void raft_log__trim(struct raft_log *l, uint64_t upto)
 	if (upto > l->stable)
 		upto = l->stable;
 	while (l->n && l->offset <= upto) {
-		raft_log__bury(l, l->entries[l->head].data);
+		bury_entry(l, &l->entries[l->head]);
 		l->head++;
 		l->n--;
 		l->offset++;
@@ -176,7 +183,7 @@ void raft_log__trim(struct raft_log *l, uint64_t upto)
 void raft_log__restart(struct raft_log *l, uint64_t index, uint64_t term)
 {
 	while (l->n)
-		raft_log__bury(l, l->entries[l->head + --l->n].data);
+		bury_entry(l, &l->entries[l->head + --l->n]);
 	l->head = 0;
 	l->base = l->last = l->stable = l->commit = l->applied = index;
 	l->base_term = l->last_term = term;

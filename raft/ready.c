@@ -7,6 +7,7 @@
 #define APPLY_MAX       1024u
 #define APPLY_BYTES_MAX (8u << 20)
 #define SEND_MAX        512u
+#define KEEP_MAX        2048u /* applied entries in memory; or as many as may be in flight, in bytes */
 
 /* How much of the log a member may be sent. A witness that knows of an entry refuses every candidate without it; if only
  * the leader had its data, losing the leader would leave nobody to elect. So a witness lags behind the best of the other
@@ -249,13 +250,13 @@ void raft_get_ready(struct raft *r, struct raft_ready *ret)
 }
 
 /* Nothing before this may be sent again from memory: with followers keep what they still lack, in bounds. */
-static uint64_t trimmable(const struct raft *r)
+static void trim(struct raft *r)
 {
-	uint64_t upto = r->log.applied;
-	if (r->n_members <= 1)
-		return upto;
-	uint64_t keep = 2048;
-	return upto > keep ? upto - keep : 0;
+	struct raft_log *l = &r->log;
+	uint64_t keep = r->n_members > 1 ? KEEP_MAX : 0;
+	raft_log__trim(l, l->applied > keep ? l->applied - keep : 0);
+	while (l->n && l->bytes > r->config.max_inflight_bytes && l->offset <= l->applied && l->offset <= l->stable)
+		raft_log__trim(l, l->offset);
 }
 
 void raft_advance(struct raft *r)
@@ -277,7 +278,7 @@ void raft_advance(struct raft *r)
 		raft__conf_applied(r);
 	}
 	raft_log__exhume(&r->log);
-	raft_log__trim(&r->log, trimmable(r));
+	trim(r);
 	raft_log__exhume(&r->log);
 	struct raft_progress *self = raft__self(r);
 	if (r->state == RAFT_LEADER && self && raft_progress__acked(self, r->log.stable))

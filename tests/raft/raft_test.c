@@ -237,8 +237,66 @@ static void an_unreadable_log(void **state)
 	raft_free(r);
 }
 
+static uint64_t read_from;
+static int entries_from(void *arg, uint64_t lo, uint64_t hi, struct raft_entry *ret, size_t max)
+{
+	read_from = lo;
+	return entries_of(arg, lo, hi, ret, max);
+}
+
+static void turn(struct raft *r)
+{
+	struct raft_ready rd;
+	while (raft_has_ready(r)) {
+		raft_get_ready(r, &rd);
+		raft_advance(r);
+	}
+}
+
+/* What a member lacks is kept in memory as long as it is not much; the rest is read from the log. */
+static void memory_is_bounded_in_bytes(void **state)
+{
+	(void)state;
+	static char large[10000];
+	struct raft *r = NULL;
+	struct raft_member two[] = {{.id = 1}, {.id = 2, .role = RAFT_LEARNER}};
+	struct raft_config config = {.id = 1,
+				     .members = two,
+				     .n_members = 2,
+				     .first_index = 1,
+				     .election_ticks = 10,
+				     .heartbeat_ticks = 1,
+				     .max_inflight_bytes = 100000,
+				     .max_message_bytes = 100000,
+				     .read_entries = entries_from,
+				     .read_term = term_of};
+	uint64_t index, term;
+	assert_int_equal(raft_new(&config, &r), 0);
+	assert_int_equal(raft_campaign(r), 0);
+	turn(r);
+	for (int i = 0; i < 50; i++) {
+		assert_int_equal(raft_propose(r, large, sizeof(large), &index, &term), 0);
+		turn(r);
+		if (i == 5)
+			assert_int_equal(raft_step(r, &(struct raft_msg){.type = RAFT_MSG_HEARTBEAT_RESP,
+									 .from = 2,
+									 .to = 1,
+									 .term = term}),
+					 0);
+		turn(r);
+		if (i == 5)
+			assert_int_equal(read_from, 0);
+	}
+	struct raft_msg m = {.type = RAFT_MSG_HEARTBEAT_RESP, .from = 2, .to = 1, .term = term};
+	assert_int_equal(raft_step(r, &m), 0);
+	turn(r);
+	assert_int_equal(read_from, 1);
+	raft_free(r);
+}
+
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(an_unreadable_log),
+	cmocka_unit_test(memory_is_bounded_in_bytes),
 	cmocka_unit_test(memberships_are_encoded),
 	cmocka_unit_test(newer_configurations_are_refused),
 	cmocka_unit_test(is_pure),
