@@ -266,10 +266,11 @@ int join_server(const struct join_ctx *c, struct settings *s, struct err *err)
 
 /* ---- the cluster's keys ---- */
 
-static int fetch_keys(const struct join_ctx *c, const char *url, struct err *err)
+/* With this server's own certificate. */
+static int call_as_server(const struct join_ctx *c, const char *url, const char *method, const char *path,
+			  const json_t *body, json_t **ret, struct err *err)
 {
 	_cleanup_free_ char *ca = NULL, *cert = NULL, *key = NULL;
-	_cleanup_json_ json_t *answer = NULL;
 	int r = read_pem(c, "ca.crt", &ca, err);
 	if (r == 0)
 		r = read_pem(c, "server.crt", &cert, err);
@@ -281,8 +282,15 @@ static int fetch_keys(const struct join_ctx *c, const char *url, struct err *err
 	to.ca_pem = ca;
 	to.cert_pem = cert;
 	to.key_pem = key;
-	if (call_patiently(&to, "GET", MINI_PATH "keys", NULL, &answer, err) < 0)
-		return join_explain(url, err);
+	return call_patiently(&to, method, path, body, ret, err) < 0 ? join_explain(url, err) : 0;
+}
+
+static int fetch_keys(const struct join_ctx *c, const char *url, struct err *err)
+{
+	_cleanup_json_ json_t *answer = NULL;
+	int r = call_as_server(c, url, "GET", MINI_PATH "keys", NULL, &answer, err);
+	if (r < 0)
+		return r;
 	const char *sa = json_get_str(answer, "serviceAccountKey", ""), *ca_key = json_get_str(answer, "caKey", "");
 	if (!*sa || !*ca_key)
 		return err_set(err, -EPROTO, "%s answered without the cluster's keys", url);
@@ -348,24 +356,6 @@ bool join_has_others(const struct settings *s, const struct others *others)
 	return false;
 }
 
-static int ask_again(const struct join_ctx *c, const char *url, const json_t *body, json_t **ret, struct err *err)
-{
-	_cleanup_free_ char *ca = NULL, *cert = NULL, *key = NULL;
-	int r = read_pem(c, "ca.crt", &ca, err);
-	if (r == 0)
-		r = read_pem(c, "server.crt", &cert, err);
-	if (r == 0)
-		r = read_pem(c, "server.key", &key, err);
-	if (r < 0)
-		return r;
-	struct call_to to = target(c, url);
-	to.ca_pem = ca;
-	to.cert_pem = cert;
-	to.key_pem = key;
-	r = call_patiently(&to, "POST", MINI_PATH "replace", body, ret, err);
-	return r < 0 ? join_explain(url, err) : 0;
-}
-
 static int rename_pem(const struct join_ctx *c, const char *from, const char *to, struct err *err)
 {
 	_cleanup_free_ char *a = pki_path(c, from), *b = pki_path(c, to);
@@ -386,7 +376,7 @@ int join_again(const struct join_ctx *c, struct settings *s, const struct others
 		if (others->members[i].id == s->member || !*others->members[i].api)
 			continue;
 		err_done(err);
-		r = ask_again(c, others->members[i].api, body, &answer, err);
+		r = call_as_server(c, others->members[i].api, "POST", MINI_PATH "replace", body, &answer, err);
 	}
 	if (r < 0)
 		return r;
