@@ -1,7 +1,7 @@
 #!/bin/bash
 # Our store beside Debian's etcd, interleaved, on the same disk, as a Markdown page: `make bench-store`.
 #
-#   tests/bench/store/run.sh [PART...]                 parts: one three watch million overwrite
+#   tests/bench/store/run.sh [PART...]                 parts: one three watch million overwrite compact
 #   make bench-store BENCH_OUT=docs/BENCH_STORE.md     also writes the page there; QUICK=1: small and short
 #
 # Runs in network, mount and pid namespaces of its own; state lies under BENCH_DIR (default /var/tmp), which should be on
@@ -21,6 +21,7 @@ cd "$(dirname "$0")/../../.." || exit 1
 TOP=$PWD B=${B:-build}
 [[ $B == /* ]] || B=$TOP/$B
 SERVER=$B/tests/bench/store/store_server CLIENT=$B/tests/bench/store/store_client API_BENCH=$B/tests/bench/api_bench
+COMPACT_BENCH=$B/tests/bench/compact_bench
 if [ -n "${QUICK:-}" ]; then
 	ROUNDS=${ROUNDS:-2} EACH=${EACH:-1} MILLION=${MILLION:-20000} WATCHERS=${WATCHERS:-1000} SETTLE=${SETTLE:-2}
 else
@@ -224,6 +225,18 @@ bench_overwrite() {
 	stop m1 e1
 }
 
+bench_compact() {
+	note "a compaction of $MILLION revisions while four clients write"
+	local out before during
+	mkdir "$WORK/compact" && out=$("$COMPACT_BENCH" "$WORK/compact" "$MILLION" 2>>"$WORK/log") || return 1
+	over() { sed -n "s/^$1 *\([0-9]*\) puts, longest *\([0-9.]*\) ms, \([0-9]*\) above.*/\1 \2 \3/p" <<<"$out" |
+		awk '{ printf "%.2f %% (%.0f ms)", 100 * $3 / $1, $2 }'; }
+	before=$(over before) during=$(over "while it is compacted")
+	echo "| four writers in the server's own process: writes of over 10 ms, and the longest | | $before | | | |"
+	echo "| the same while $MILLION revisions are compacted | as before | $during | | | |"
+	rm -rf "$WORK/compact"
+}
+
 page() {
 	local part nice="All of it runs at nice -15"
 	[ -z "${QUICK:-}" ] || nice="All of it runs at the usual priority"
@@ -254,5 +267,5 @@ page() {
 		cat "$WORK/missed"
 	fi
 }
-[ $# -gt 0 ] || set -- one three watch million overwrite
+[ $# -gt 0 ] || set -- one three watch million overwrite compact
 page "$@"

@@ -10,5 +10,5 @@ $(B)/tests/bench/store/store_client: $(patsubst %,$(B)/tests/bench/store/%.o,cli
 deps-bench:
 	@tools/deps.sh bench
 bench-store: deps-bench
-	@$(MAKE) --no-print-directory $(STORE_BENCH) $(B)/tests/bench/api_bench
+	@$(MAKE) --no-print-directory $(STORE_BENCH) $(B)/tests/bench/api_bench $(B)/tests/bench/compact_bench
 	@B=$(B) BENCH_OUT=$(BENCH_OUT) QUICK=$(QUICK) tests/bench/store/run.sh
