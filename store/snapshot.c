@@ -223,6 +223,7 @@ static void swapped(struct env_work *w)
 	struct incoming *in = back(w);
 	struct engine *e = in->engine;
 	e->state = STEAL(in->t.state);
+	e->batch.state = e->state; /* one that waits for room is written again, and the old one may be open anew */
 	e->reader = STEAL(in->t.reader);
 	if (in->result && !in->t.replaced && !in->t.lost) {
 		mvcc_done(&in->t.mvcc);

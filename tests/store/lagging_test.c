@@ -230,11 +230,50 @@ static void pieces_come_too_fast(void **state)
 	check_whole(s, lagging, leader);
 }
 
+static int no_room(void *arg, enum failpoint p)
+{
+	struct ask *a = arg;
+	if (p != FAILPOINT_SNAPSHOT_RENAME || a->made == 40)
+		return 0;
+	struct engine *e = engine_of(a->store);
+	if (a->made++)
+		return -ENOSPC;
+	e->batch.n_revs = e->batch.n_leases = e->batch.n_members = 0;
+	e->batch.result = -ENOSPC; /* the last one has to be written again */
+	writer__changed(e, 1);
+	return -ENOSPC;
+}
+
+/* The disk is full: the state's writer waits for room, and the copy cannot take the state's place. Both try again. */
+static void the_writer_waits_while_a_copy_fails(void **state)
+{
+	struct several *s = *state;
+	size_t leader = several_leader(s), lagging = (leader + 1) % 3;
+	fx_put(&s->servers[leader].f, "first", "1");
+	assert_true(several_has(s, lagging, "first", "1"));
+	several_run(s, 1000000);
+	s->servers[lagging].cut = true;
+	write_much(s, leader, 'a');
+	fx_put(&s->servers[leader].f, "last", "2");
+	s->servers[lagging].cut = false;
+	struct ask a = {.store = s->servers[lagging].f.store};
+	failpoints_set_handler(no_room, &a);
+	check_whole(s, lagging, several_leader(s));
+	several_run(s, 3000000);
+	failpoints_set_handler(NULL, NULL);
+	assert_int_equal(a.made, 40);
+	assert_false(s->servers[lagging].f.stopped);
+	several_stop(s, lagging);
+	assert_int_equal(several_start(s, lagging, NULL), 0);
+	check_whole(s, lagging, several_leader(s));
+}
+
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 static const struct CMUnitTest tests[] = {T(is_caught_up),
 					  T(goes_on_after_a_restart),
 					  T(leader_changes_meanwhile),
 					  T(watches_go_on),
 					  T(a_copy_is_asked_for_while_one_is_taken_in),
-					  T(pieces_come_too_fast)};
+					  T(pieces_come_too_fast),
+					  T(the_writer_waits_while_a_copy_fails)};
 RUN_TESTS(tests)
