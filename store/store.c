@@ -191,8 +191,10 @@ static void engine_free(struct engine *e)
 /* Closed once everything that was asked for is answered and on disk, and no lane holds anything of ours. */
 void store__maybe_closed(struct engine *e)
 {
-	bool stuck = env_timer_active(&e->retry); /* no room on the disk: what waits for it was told so */
-	if (!e->closing || (e->writing && !stuck) || e->state_writing || !list_empty(&e->history_reads) ||
+	/* No room on the disk: what waits for the log was told so; what waits for the state to follow is told below. */
+	bool log_full = env_timer_active(&e->retry);
+	bool stuck = log_full || (e->state_full && e->state_pending_bytes > ENGINE_STATE_LAG_MAX);
+	if (!e->closing || (e->writing && !log_full) || e->state_writing || !list_empty(&e->history_reads) ||
 	    snapshot__busy(e) || !list_empty(&e->answers))
 		return;
 	bool calls = !list_empty(&e->waiting) || !list_empty(&e->lazy) || !list_empty(&e->inflight) ||
