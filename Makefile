@@ -175,6 +175,7 @@ $(B)/fuzz/obj/%.o: %.c
 	@mkdir -p $(@D)
 	$(Q)$(FUZZ_CC) $(CPPFLAGS) -I$(LLHTTP_INC) -std=gnu17 -O1 -g -fno-omit-frame-pointer -fno-strict-aliasing $(WARN) \
 		$(FUZZ_FLAGS) -fsanitize=fuzzer-no-link -MMD -MP -c -o $@ $<
+$(B)/fuzz/obj/store/snapshot_copy.o: $(B)/gen/version.h
 $(B)/fuzz/all.a: $(FUZZ_OBJ)
 	@rm -f $@
 	@$(AR) rcs $@ $^

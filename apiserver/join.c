@@ -308,9 +308,9 @@ static int plan_server(struct request *r, struct join *j, const struct store_mem
 /* The host of "HOST:PORT" or "https://HOST:PORT" is that address. */
 static bool host_is(const char *where, const char *ip)
 {
-	const char *s = strstr(where, "://"), *host = s ? s + 3 : where;
+	const char *s = where ? strstr(where, "://") : NULL, *host = s ? s + 3 : where;
 	size_t n = strlen(ip);
-	return strncmp(host, ip, n) == 0 && (host[n] == ':' || !host[n]);
+	return host && strncmp(host, ip, n) == 0 && (host[n] == ':' || !host[n]);
 }
 
 /* May a node's certificate speak for this address? Not for a service's, this host's own, or a server's. */
