@@ -34,7 +34,7 @@ healthy() { ETCDCTL_API=3 "${E_CTL[@]}" endpoint health; }
 count() { ETCDCTL_API=3 "${E_CTL[@]}" get --prefix "$1" --keys-only | grep -c .; }
 start_server() { "$MINID" server --dir "$DIR" --listen 127.0.0.1 --detach "$@"; }
 stop_all() { for n in 1 2 3; do kill_etcd $n; done; }
-trap 'stop_all; finish' EXIT
+trap 'end=$?; stop_all; (exit $end); finish' EXIT
 
 certificates >"$WORK/openssl.out" 2>&1 || { cat "$WORK/openssl.out"; not_ok "certificates"; exit 1; }
 FLAGS=(--etcd-servers "$URLS" --etcd-cafile "$E/ca.pem" --etcd-certfile "$E/client.pem" --etcd-keyfile "$E/client.key")
