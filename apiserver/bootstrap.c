@@ -14,9 +14,12 @@
 #define MAX_ATTEMPTS 10
 #define BOOT_LABEL   "kubernetes.io/bootstrapping"
 
+#define AGAIN_US 500000u
+
 /* ADDRESSES -> READ (each kind in turn) -> [hubs] -> WRITE (what is missing, in batches) -> done
  *                ^                                     |
- *                +------- another server was faster ---+ */
+ *                +------- another server was faster ---+
+ *                +------- the store cannot just now: it has no leader, or this member is far behind: after a while */
 struct bootstrap {
 	struct apiserver *server;
 	void (*done)(void *arg, const struct err *err);
@@ -24,7 +27,8 @@ struct bootstrap {
 	unsigned reading; /* index into kinds_read */
 	unsigned attempts;
 	uint64_t rev; /* of the first read */
-	bool hubs;
+	bool hubs, told;
+	struct env_timer again;
 	struct map have;   /* keys there are -> mod revision + 1 as a pointer */
 	struct map values; /* of what may have to be mended: key -> struct blob */
 	struct wanted {
@@ -272,11 +276,42 @@ static void want_all(struct bootstrap *b)
 
 static void write_next(struct bootstrap *b);
 
+static void begin_again(struct bootstrap *b)
+{
+	wanted_clear(b);
+	b->reading = 0;
+	read_next(b);
+}
+
+static void again(struct env_timer *t)
+{
+	struct bootstrap *b = CONTAINER_OF(t, struct bootstrap, again);
+	if (b->server->closing)
+		finish(b, &(struct err){.code = -ECANCELED, .message = "the server is closing"});
+	else
+		begin_again(b);
+}
+
+static void failed(struct bootstrap *b, const struct err *err)
+{
+	bool later = err->reason == ERR_SERVICE_UNAVAILABLE || err->reason == ERR_TIMEOUT;
+	if (!later || b->server->closing) {
+		finish(b, err);
+		return;
+	}
+	if (!b->told)
+		log_warn("apiserver", "not ready yet, it is tried again: %s", err->message);
+	b->told = true;
+	b->attempts = MAX(b->attempts, 1u); /* what it knows by itself was not enough */
+	b->again.fn = again;
+	env_timer_start(b->server->env, &b->again, AGAIN_US);
+}
+
 static void on_written(void *arg, const struct err *err, const struct store_txn_resp *resp)
 {
 	struct bootstrap *b = arg;
 	if (store_failed(err)) {
-		finish(b, err);
+		failed(b, err);
 		return;
 	}
 	if (resp->succeeded) {
@@ -287,9 +322,7 @@ static void on_written(void *arg, const struct err *err, const struct store_txn_
 		finish(b, &(struct err){.code = -EAGAIN, .message = "the bootstrap objects keep changing"});
 		return;
 	}
-	wanted_clear(b);
-	b->reading = 0;
-	read_next(b);
+	begin_again(b);
 }
 
 static void write_next(struct bootstrap *b)
@@ -349,7 +382,7 @@ static void on_kind(void *arg, const struct err *err, const struct store_range_r
 {
 	struct bootstrap *b = arg;
 	if (store_failed(err)) {
-		finish(b, err);
+		failed(b, err);
 		return;
 	}
 	if (!b->rev)

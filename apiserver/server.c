@@ -110,6 +110,8 @@ static void on_bootstrapped(void *arg, const struct err *err)
 {
 	struct apiserver *a = arg;
 	a->bootstrap = NULL;
+	if (err->code && a->closing)
+		return;
 	if (err->code)
 		a->ready_fn(a->ready_arg, err);
 	else if (a->advertise_ip && *service_ips_first(a->service_ips))

@@ -1023,6 +1023,19 @@ static void too_many_at_once(void **state)
 	assert_int_equal(f->server->n_reading, 0);
 }
 
+/* A member that is far behind does not hear in time what became of its writes: it looks again, and does not give up. */
+static void a_start_goes_on_after_doubtful_writes(void **state)
+{
+	(void)state;
+	struct api f;
+	api_writes_in_doubt = 2;
+	api_init(&f);
+	assert_int_equal(api_writes_in_doubt, 0);
+	assert_int_equal(api_get(&f, "/api/v1/namespaces/default/services/kubernetes")->status, 200);
+	assert_int_equal(api_get(&f, "/apis/rbac.authorization.k8s.io/v1/clusterroles/cluster-admin")->status, 200);
+	api_done(&f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -1050,6 +1063,7 @@ int main(void)
 		cmocka_unit_test(direct_door),
 		cmocka_unit_test(bootstrap_roles_are_mended),
 		cmocka_unit_test(restart_keeps_all),
+		cmocka_unit_test(a_start_goes_on_after_doubtful_writes),
 		cmocka_unit_test(old_revisions_are_gone),
 	};
 	cmocka_set_message_output(CM_OUTPUT_TAP);

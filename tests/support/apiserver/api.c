@@ -1,5 +1,6 @@
 #include "tests/support/apiserver/api.h"
 
+#include <errno.h>
 #include <time.h>
 
 #include "apiserver/server.h"
@@ -62,6 +63,45 @@ struct http_client *api_client(struct api *f, const char *user, const char *grou
 	return c;
 }
 
+unsigned api_writes_in_doubt;
+static const struct store_engine *real_engine;
+
+struct doubt {
+	store_txn_cb cb;
+	void *arg;
+};
+
+static void on_doubtful(void *arg, const struct err *err, const struct store_txn_resp *resp)
+{
+	struct doubt *d = arg;
+	_cleanup_err_ struct err unknown = ERR_INIT;
+	if (api_writes_in_doubt) {
+		api_writes_in_doubt--;
+		err_status(&unknown, ERR_TIMEOUT, "whether the write happened is unknown");
+		unknown.code = -ECANCELED;
+		d->cb(d->arg, &unknown, NULL);
+	} else {
+		d->cb(d->arg, err, resp);
+	}
+	free(d);
+}
+
+static void doubtful_txn(struct store *s, const struct store_txn_req *req, store_txn_cb cb, void *arg)
+{
+	struct doubt *d = NEW(struct doubt);
+	*d = (struct doubt){cb, arg};
+	real_engine->txn(s, req, on_doubtful, d);
+}
+
+static void doubt(struct store *s)
+{
+	static struct store_engine engine;
+	real_engine = s->engine;
+	engine = *real_engine;
+	engine.txn = doubtful_txn;
+	s->engine = &engine;
+}
+
 static void start(struct api *f)
 {
 	struct err err = ERR_INIT;
@@ -69,6 +109,8 @@ static void start(struct api *f)
 	if (store_open(f->env, &sc, &f->store, &err) < 0)
 		log_error("test", "store: %s", err.message);
 	MUST(err.code == 0);
+	if (api_writes_in_doubt)
+		doubt(f->store);
 	const struct apiserver_config config = {.store = f->store,
 						.service_cidr = "10.96.0.0/16",
 						.node_port_min = 30000,

@@ -27,6 +27,8 @@ void api_init(struct api *f);
 void api_done(struct api *f);
 /* Close and open again on the same directory, same port not promised. */
 void api_restart(struct api *f);
+/* The next so many writes of a server that starts happen, and it is told that nobody knows whether they did. */
+extern unsigned api_writes_in_doubt;
 /* A client with a certificate of this user; group may be NULL. Freed by the caller (http_client_free). */
 struct http_client *api_client(struct api *f, const char *user, const char *group);
 
