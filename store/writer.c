@@ -82,6 +82,10 @@ static void failed(struct engine *e)
 		if (!e->state_full)
 			log_error("store", "the disk is full: only reads are answered until there is room");
 		e->state_full = e->read_only = true;
+		if (replica__leads(e) && !replica__alone(e)) { /* while the log still has room: one with a disk leads */
+			e->move_to = 0;
+			e->move_due = e->wishes_due = true;
+		}
 		env_timer_start(e->env, &e->state_timer, ENGINE_RETRY_US);
 		env_post(e->env, &e->pump);
 		return;
