@@ -221,6 +221,8 @@ static void maybe_recovered(struct engine *e)
 		return;
 	e->recovered = true;
 	watch__recovered(e);
+	if (env_timer_active(&e->announce) && replica__alone(e))
+		env_timer_start(e->env, &e->announce, 0); /* nobody else has to be waited for */
 }
 
 static void apply_committed(struct engine *e)
