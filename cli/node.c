@@ -372,6 +372,9 @@ static int delete_containers(const struct options *o, struct err *err)
 
 int node_reset(const struct options *o, struct journal *j, struct err *err)
 {
+	_cleanup_free_ char *leases = xasprintf("%s/network", o->dir);
 	int r = delete_containers(o, err);
+	if (r == 0)
+		r = network_forget(leases, err);
 	return r < 0 ? r : node_undo(j, err);
 }

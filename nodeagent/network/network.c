@@ -124,20 +124,30 @@ static int route_range(struct network *n, const struct cidr *c, const char *text
 	return r < 0 ? r : netlink_route_add(&n->nl, &route, err);
 }
 
-static void load_lease(struct network *n, const char *id)
+static int lease_read(const char *path, struct lease *ret)
 {
-	_cleanup_free_ char *path = xasprintf("%s/%s", n->dir, id);
 	_cleanup_buf_ struct buf b = BUF_INIT;
 	struct lease l = {0};
 	struct in_addr in;
-	if (file_read(path, 256, &b, NULL) < 0)
-		return;
-	if (sscanf(buf_str(&b), "%15s %15s", l.ip, l.link) != 2 || inet_pton(AF_INET, l.ip, &in) != 1 ||
-	    !cidr_has(&n->pods, ntohl(in.s_addr))) {
-		unlink(path);
-		return;
-	}
+	int r = file_read(path, 256, &b, NULL);
+	if (r < 0)
+		return r;
+	if (sscanf(buf_str(&b), "%15s %15s", l.ip, l.link) != 2 || inet_pton(AF_INET, l.ip, &in) != 1)
+		return -EINVAL;
 	l.addr = ntohl(in.s_addr);
+	*ret = l;
+	return 0;
+}
+
+static void load_lease(struct network *n, const char *id)
+{
+	_cleanup_free_ char *path = xasprintf("%s/%s", n->dir, id);
+	struct lease l;
+	int r = lease_read(path, &l);
+	if (r == -EINVAL || (r == 0 && !cidr_has(&n->pods, l.addr)))
+		unlink(path);
+	if (r < 0 || !cidr_has(&n->pods, l.addr))
+		return;
 	n->used[l.addr - n->pods.base] = 1;
 	/* Go on behind the highest: what was freed just before a restart rests too. */
 	n->cursor = MAX(n->cursor, l.addr - n->pods.base - FIRST_ADDRESS + 1);
@@ -419,6 +429,27 @@ int network_stop(struct network *n, struct err *err)
 	if (r < 0)
 		return r;
 	return 0;
+}
+
+int network_forget(const char *dir, struct err *err)
+{
+	struct netlink nl = {.fd = -1};
+	DIR *d = opendir(dir);
+	if (!d)
+		return errno == ENOENT ? 0 : err_errno(err, "open %s", dir);
+	int r = netlink_open(&nl, err);
+	for (struct dirent *e; r == 0 && (e = readdir(d));) {
+		_cleanup_free_ char *path = xasprintf("%s/%s", dir, e->d_name);
+		struct lease l;
+		if (e->d_name[0] == '.' || lease_read(path, &l) < 0)
+			continue;
+		r = netlink_link_del(&nl, l.link, err);
+		if (r == 0)
+			unlink(path);
+	}
+	netlink_close(&nl);
+	closedir(d);
+	return r;
 }
 
 void network_free(struct network *n)

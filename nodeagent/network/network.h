@@ -41,6 +41,9 @@ void network_retain(struct network *n, const char *const *ids);
 int network_stop(struct network *n, struct err *err);
 /* A journal_undo_fn for LINK and ROUTE, also without a running network. */
 int network_undo(void *arg, enum journal_kind kind, const char *what, const char *value, struct err *err);
+/* Without a running network: end the links of all pods that DIR (config.dir) has leases of. The kernel ends them with
+ * their namespaces too, but only some time after. */
+int network_forget(const char *dir, struct err *err);
 void network_free(struct network *n); /* leaves the host as it is (upgrade) */
 
 #endif

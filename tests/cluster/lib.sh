@@ -27,7 +27,7 @@ B=${B:-build}
 MINID=$B/minid MINICTL=${MINICTL:-$B/minictl} MINIRUN=$B/minirun
 KUBECTL=${KUBECTL:-kubectl}
 # How often as long as usual a test waits for what is to come; give more on a machine that has other things to do.
-[[ $B = */san-* ]] && SLOW=${SLOW:-3} || SLOW=${SLOW:-1}
+[[ $B = */san-* || ${CI:-} = true ]] && SLOW=${SLOW:-3} || SLOW=${SLOW:-1}
 export MINICTL
 ip link set lo up
 # What is mounted in here stays in here, and a fresh /run holds what tools leave (xtables.lock).

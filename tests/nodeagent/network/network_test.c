@@ -236,6 +236,26 @@ static void stop_and_undo_leave_nothing(void **state)
 	assert_false(journal_next(f->journal, &pos, &kind, &what, &value));
 }
 
+static void forgetting_ends_the_links_of_pods(void **state)
+{
+	struct fixture *f = *state;
+	struct err err = ERR_INIT;
+	char ip[64];
+	_cleanup_free_ char *leases = xasprintf("%s/network", f->dir), *stray = xasprintf("%s/stray", leases);
+	assert_int_equal(start(f, &err), 0);
+	for (int i = 0; i < 2; i++)
+		f->pod[i] = fake_pod();
+	assert_int_equal(network_attach(f->net, "pod-a", f->pod[0], ip, &err), 0);
+	assert_int_equal(network_attach(f->net, "pod-b", f->pod[1], ip, &err), 0);
+	assert_int_equal(file_write_replace(stray, "no lease", 8, 0600, &err), 0);
+	assert_int_equal(shell("ip -o link | grep -q veth"), 0);
+	/* the pods' namespaces still stand: nobody else ends these links */
+	assert_int_equal(network_forget(leases, &err), 0);
+	assert_int_equal(shell("ip -o link | grep -q veth"), 1);
+	assert_int_equal(network_forget(leases, &err), 0);
+	assert_int_equal(network_forget("/nonexistent", &err), 0);
+}
+
 static void overlapping_ranges_are_refused(void **state)
 {
 	struct fixture *f = *state;
@@ -275,6 +295,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_connection_not_yet_accepted_is_seen, setup, teardown),
 		cmocka_unit_test_setup_teardown(leases_survive_a_restart_and_are_given_back, setup, teardown),
 		cmocka_unit_test_setup_teardown(stop_and_undo_leave_nothing, setup, teardown),
+		cmocka_unit_test_setup_teardown(forgetting_ends_the_links_of_pods, setup, teardown),
 		cmocka_unit_test_setup_teardown(overlapping_ranges_are_refused, setup, teardown),
 		cmocka_unit_test(ranges_are_parsed_strictly),
 	};
