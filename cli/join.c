@@ -266,29 +266,52 @@ int join_server(const struct join_ctx *c, struct settings *s, struct err *err)
 
 /* ---- the cluster's keys ---- */
 
-/* With this server's own certificate. */
-static int call_as_server(const struct join_ctx *c, const char *url, const char *method, const char *path,
-			  const json_t *body, json_t **ret, struct err *err)
+/* This server's own certificate. */
+struct own_cert {
+	char *ca, *cert, *key;
+};
+
+static int read_own(const struct join_ctx *c, struct own_cert *ret, struct err *err)
 {
-	_cleanup_free_ char *ca = NULL, *cert = NULL, *key = NULL;
-	int r = read_pem(c, "ca.crt", &ca, err);
+	int r = read_pem(c, "ca.crt", &ret->ca, err);
 	if (r == 0)
-		r = read_pem(c, "server.crt", &cert, err);
-	if (r == 0)
-		r = read_pem(c, "server.key", &key, err);
-	if (r < 0)
-		return r;
+		r = read_pem(c, "server.crt", &ret->cert, err);
+	return r < 0 ? r : read_pem(c, "server.key", &ret->key, err);
+}
+
+static void own_done(struct own_cert *own)
+{
+	free(own->ca);
+	free(own->cert);
+	free(own->key);
+}
+
+static struct call_to as_server(const struct join_ctx *c, const struct own_cert *own, const char *url)
+{
 	struct call_to to = target(c, url);
-	to.ca_pem = ca;
-	to.cert_pem = cert;
-	to.key_pem = key;
-	return call_patiently(&to, method, path, body, ret, err) < 0 ? join_explain(url, err) : 0;
+	to.ca_pem = own->ca;
+	to.cert_pem = own->cert;
+	to.key_pem = own->key;
+	return to;
+}
+
+static int explain_as_server(const char *url, struct err *err)
+{
+	if (err->reason != ERR_UNAUTHORIZED)
+		return join_explain(url, err);
+	return err_set(err, err->code,
+		       "%s does not take this server's certificate: it has expired, or a clock is wrong", url);
 }
 
 static int fetch_keys(const struct join_ctx *c, const char *url, struct err *err)
 {
 	_cleanup_json_ json_t *answer = NULL;
-	int r = call_as_server(c, url, "GET", MINI_PATH "keys", NULL, &answer, err);
+	struct own_cert own = {0};
+	int r = read_own(c, &own, err);
+	struct call_to to = as_server(c, &own, url);
+	if (r == 0 && call_patiently(&to, "GET", MINI_PATH "keys", NULL, &answer, err) < 0)
+		r = explain_as_server(url, err);
+	own_done(&own);
 	if (r < 0)
 		return r;
 	const char *sa = json_get_str(answer, "serviceAccountKey", ""), *ca_key = json_get_str(answer, "caKey", "");
@@ -362,6 +385,47 @@ static int rename_pem(const struct join_ctx *c, const char *from, const char *to
 	return rename(a, b) < 0 ? err_errno(err, "rename %s", a) : 0;
 }
 
+/* Later it may go better: nobody answered, or whoever did has no leader just now. */
+static bool may_pass(const struct err *err)
+{
+	switch (err->reason) {
+	case ERR_NONE:
+	case ERR_SERVICE_UNAVAILABLE:
+	case ERR_TIMEOUT:
+	case ERR_TOO_MANY_REQUESTS:
+	case ERR_INTERNAL_ERROR:
+		return err->code != -ECANCELED;
+	default:
+		return false;
+	}
+}
+
+/* Each of them once; what the first one says that is final counts. */
+static int ask_for_replacement(const struct join_ctx *c, const struct settings *s, const struct others *others,
+			       const json_t *body, json_t **ret, struct err *err)
+{
+	struct own_cert own = {0};
+	int r = read_own(c, &own, err);
+	bool again = r == 0;
+	if (r == 0)
+		r = err_set(err, -ENOENT, "no other server is known");
+	for (size_t i = 0; r < 0 && again && i < others->n; i++) {
+		const char *url = others->members[i].api;
+		if (others->members[i].id == s->member || !*url)
+			continue;
+		err_done(err);
+		struct call_to to = as_server(c, &own, url);
+		r = call(&to, "POST", MINI_PATH "replace", body, ret, err);
+		again = r < 0 && may_pass(err);
+		if (r < 0)
+			r = explain_as_server(url, err);
+	}
+	own_done(&own);
+	if (r < 0 && again)
+		r = err->code = -EAGAIN;
+	return r;
+}
+
 int join_again(const struct join_ctx *c, struct settings *s, const struct others *others, struct err *err)
 {
 	_cleanup_free_ char *csr = NULL;
@@ -371,13 +435,7 @@ int join_again(const struct join_ctx *c, struct settings *s, const struct others
 	if (r < 0)
 		return r;
 	body = server_request(c, s, csr);
-	r = -ENOENT;
-	for (size_t i = 0; r < 0 && r != -ECANCELED && i < others->n; i++) {
-		if (others->members[i].id == s->member || !*others->members[i].api)
-			continue;
-		err_done(err);
-		r = call_as_server(c, others->members[i].api, "POST", MINI_PATH "replace", body, &answer, err);
-	}
+	r = ask_for_replacement(c, s, others, body, &answer, err);
 	if (r < 0)
 		return r;
 	r = take_server_answer(c, s, answer, err);

@@ -27,7 +27,8 @@ struct join_ctx {
 int join_server(const struct join_ctx *c, struct settings *s, struct err *err);
 /* What a crash left open: the cluster's keys, from whichever server answers. 0 when they are there. */
 int join_finish(const struct join_ctx *c, const struct settings *s, struct err *err);
-/* DIR/store is gone or damaged: another member in place of the one it was; s as after join_server. */
+/* DIR/store is gone or damaged: another member in place of the one it was; s as after join_server. -EAGAIN: nobody takes
+ * it in just now. */
 int join_again(const struct join_ctx *c, struct settings *s, const struct others *others, struct err *err);
 /* Are there servers besides this one? */
 bool join_has_others(const struct settings *s, const struct others *others);

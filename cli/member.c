@@ -18,6 +18,8 @@
 #define NAME_STEP_MS 20u
 #define POLL_MS      100
 #define PROGRESS_MS  1000
+#define ASK_MS       2000  /* between two tries to be taken in again */
+#define REMIND_MS    60000 /* what to do is said so often */
 
 struct member {
 	struct member_config config;
@@ -192,16 +194,54 @@ static int move_aside(const struct member *m, struct err *err)
 	return 0;
 }
 
+/* The store is lost, and nobody takes this server in: said to the log at once, when the reason changes, and every so
+ * often. */
+static void say_waiting(const struct member *m, const struct err *why, char **said, uint64_t *said_ms)
+{
+	uint64_t now = uv_hrtime() / 1000000;
+	_cleanup_free_ char *text =
+		xasprintf("its store is lost, and no other server takes it in yet: %s", why->message);
+	if (m->config.waits)
+		m->config.waits(m->config.arg, text);
+	if (*said && streq(*said, text) && now - *said_ms < REMIND_MS)
+		return;
+	free(*said);
+	*said = STEAL(text);
+	*said_ms = now;
+	log_warn(
+		"member",
+		"waiting: %s. It tries again by itself: start the others, until a majority of the voters is up. If those "
+		"are lost for good, restore a snapshot: minictl snapshot restore FILE --dir %s",
+		*said, dir_of(m));
+}
+
+static int ask_again(struct member *m, struct err *err)
+{
+	struct call_to w = waiter(m);
+	_cleanup_free_ char *said = NULL;
+	uint64_t said_ms = 0;
+	struct others others = {0};
+	int r = others_read(dir_of(m), &others, err);
+	while (r == 0) {
+		r = join_again(&m->config.join, &m->settings, &others, err);
+		if (r != -EAGAIN)
+			break;
+		say_waiting(m, err, &said, &said_ms);
+		err_done(err);
+		r = call_wait(&w, ASK_MS);
+		if (r < 0)
+			err_set(err, r, "stopped while it waited for a server that takes it in");
+	}
+	others_done(&others);
+	return r;
+}
+
 /* The others know what this one has lost: it comes back as a member of another id. */
 static int come_back(struct member *m, struct err *err)
 {
-	struct others others = {0};
 	int r = move_aside(m, err);
 	if (r == 0)
-		r = others_read(dir_of(m), &others, err);
-	if (r == 0)
-		r = join_again(&m->config.join, &m->settings, &others, err);
-	others_done(&others);
+		r = ask_again(m, err);
 	return r < 0 ? r : try_open(m, err);
 }
 
@@ -365,20 +405,23 @@ static void hint_peers(struct member *m)
 
 /* ---- catching up ---- */
 
-static void say_progress(const struct asked *a, uint64_t *said_ms)
+static void say_progress(const struct member *m, const struct asked *a, uint64_t *said_ms)
 {
 	uint64_t now = uv_hrtime() / 1000000;
 	if (*said_ms && now - *said_ms < PROGRESS_MS)
 		return;
 	*said_ms = now;
-	if (!a->known)
-		printf("joining: waiting for the cluster's leader\n");
-	else if (a->applied < a->commit)
-		printf("joining: has %llu of %llu entries\n", (unsigned long long)a->applied,
-		       (unsigned long long)a->commit);
-	else
-		printf("joining: has all %llu entries, is to become a member\n", (unsigned long long)a->applied);
+	_cleanup_free_ char *text =
+		!a->known ? xstrdup("waiting for the cluster's leader")
+		: a->applied < a->commit
+			? xasprintf("has %llu of %llu entries", (unsigned long long)a->applied,
+				    (unsigned long long)a->commit)
+			: xasprintf("has all %llu entries, is to become a member", (unsigned long long)a->applied);
+	printf("joining: %s\n", text);
 	fflush(stdout);
+	_cleanup_free_ char *reason = xasprintf("it joins: %s", text);
+	if (m->config.waits)
+		m->config.waits(m->config.arg, reason);
 }
 
 static int catch_up(struct member *m, struct err *err)
@@ -399,7 +442,7 @@ static int catch_up(struct member *m, struct err *err)
 			break;
 		if (all && a.member && a.me.wish == STORE_ROLE_NONE)
 			return removed(m, err);
-		say_progress(&a, &said_ms);
+		say_progress(m, &a, &said_ms);
 		if (call_wait(&w, POLL_MS) < 0)
 			return err_set(err, -ECANCELED, "stopped while it joined; the next start goes on");
 	}

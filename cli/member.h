@@ -11,6 +11,7 @@ struct member_config {
 	const char *host_name;
 	bool alone;
 	void (*removed)(void *arg, const struct err *err); /* this server is out of the cluster; once */
+	void (*waits)(void *arg, const char *reason); /* in member_open: it cannot serve yet, and why; may be NULL */
 	void *arg;
 };
 /* Settings, joining if asked for, what a crash left open. The certificates are the caller's next step. */

@@ -6,6 +6,7 @@
 #include "cli/certs.h"
 #include "cli/member.h"
 #include "cli/renew.h"
+#include "cli/waiting.h"
 #include "controllers/controllers.h"
 #include "lib/client/client_http.h"
 #include "lib/core/file.h"
@@ -32,6 +33,7 @@ struct server {
 	void (*stopped)(void *);
 	void *arg, *stopped_arg;
 	struct env_post witness_ready;
+	struct waiting *waiting; /* while the member opens, if that takes long */
 };
 
 const char *server_url(const struct server *s)
@@ -256,12 +258,35 @@ static void on_removed(void *arg, const struct err *err)
 		s->failed(s->arg, err);
 }
 
+static struct waiting *start_waiting(struct server *s, struct err *err)
+{
+	const char *listen = member_settings(s->member)->listen;
+	struct tls_context *tls = NULL;
+	int r = tls_server_context(s->certs.apiserver.cert_pem, s->certs.apiserver.key_pem, NULL, &tls, err);
+	struct waiting *w =
+		r < 0 ? NULL : waiting_start(s->env, s->loop, tls, listen ? listen : "0.0.0.0", s->port, err);
+	tls_context_unref(tls);
+	return w;
+}
+
+static void on_waits(void *arg, const char *reason)
+{
+	struct server *s = arg;
+	_cleanup_err_ struct err err = ERR_INIT;
+	if (member_is_witness(s->member))
+		return; /* it has no certificate to listen with */
+	if (!s->waiting)
+		s->waiting = start_waiting(s, &err);
+	waiting_say(s->waiting, reason);
+}
+
 static int open_member(struct server *s, const struct server_config *c, struct err *err)
 {
 	struct member_config mc = {.join = {.env = s->env, .loop = s->loop, .stop = c->stop, .options = c->options},
 				   .host_name = c->host_name,
 				   .alone = c->alone,
 				   .removed = on_removed,
+				   .waits = on_waits,
 				   .arg = s};
 	int r = member_new(&mc, &s->member, err);
 	if (r < 0)
@@ -275,7 +300,10 @@ static int open_member(struct server *s, const struct server_config *c, struct e
 		make_url(s, c);
 		r = load_certs(s, c, err);
 	}
-	return r < 0 ? r : member_open(s->member, err);
+	if (r == 0)
+		r = member_open(s->member, err);
+	waiting_stop(STEAL(s->waiting));
+	return r;
 }
 
 static void on_witness_ready(struct env_post *p)

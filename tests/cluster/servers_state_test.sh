@@ -73,6 +73,25 @@ check "it comes back with an empty one" await_ready $victim
 check "three voters" eventually 10 members_are $victim "s1:voter s2:voter s3:voter"
 check "it has what was written before" eventually 10 same_as_before $victim
 
+# one's disk is gone while another one is away: nobody leads who could take it in
+find_leader 1 2 3
+victim=$LEADER
+away=$((LEADER % 3 + 1))
+kill9 $victim
+kill9 $away
+rm -rf "$WORK/s$victim/store"
+start $victim
+check "nobody leads: a server that lost its store waits" eventually 20 says $victim 'waiting: its store is lost.*restore a snapshot'
+check_of() { curl -sk --max-time 2 "https://$(address "$1"):6443$2" -w ' %{http_code}'; }
+expect "it is not ready, and says why" 'etcd failed: its store is lost' check_of $victim /readyz
+is "it is alive" "ok 200" "$(check_of $victim /livez)"
+expect "all else gets 503" 'its store is lost.*"ServiceUnavailable"' check_of $victim /api/v1/nodes
+start $away
+check "the other one is back: the waiting one goes on by itself" await_ready $victim
+check "three voters" eventually 10 members_are $victim "s1:voter s2:voter s3:voter"
+check "it has what was written before" eventually 10 same_as_before $victim
+check "all are ready" await_ready $away
+
 # ---- all at once ----
 { kill -9 "${PID[1]}" "${PID[2]}" "${PID[3]}" && wait "${PID[1]}" "${PID[2]}" "${PID[3]}"; } 2>/dev/null
 for i in 1 2 3; do start $i; done
