@@ -484,17 +484,35 @@ const struct handler mini_handler_replace = {.decode = replace_decode, .look = j
 
 /* ---- the CA, and the cluster's keys ---- */
 
-static int answer_ca(struct request *r)
+static void answer_ca(struct request *r, uint64_t cluster)
+{
+	json_t *tree = json_make("{s:i, s:s, s:I}", "version", MINI_VERSION, "ca", r->server->ca_pem, "time",
+				 (json_int_t)env_wall_s(r->server->env));
+	char text[17];
+	mini_id_text(cluster, text);
+	if (cluster)
+		json_put_str(tree, "cluster", text);
+	result_tree(r, tree, 200);
+}
+
+static void on_status(void *arg, const struct err *err, const struct store_status *st)
+{
+	struct request *r = arg;
+	if (!request_arrived(r))
+		return;
+	answer_ca(r, store_failed(err) ? 0 : st->cluster_id);
+	request_resume(r, REQUEST_ANSWER);
+}
+
+static int ca_look(struct request *r)
 {
 	if (!r->server->ca_pem)
 		return err_status(&r->err, ERR_NOT_FOUND, "this server has no CA");
-	result_tree(r,
-		    json_make("{s:i, s:s, s:I}", "version", MINI_VERSION, "ca", r->server->ca_pem, "time",
-			      (json_int_t)env_wall_s(r->server->env)),
-		    200);
-	return REQUEST_SKIP_TO_ANSWER;
+	request_submitted(r);
+	r->server->store->engine->status(r->server->store, on_status, r);
+	return REQUEST_WAIT;
 }
-const struct handler mini_handler_ca = {.change = answer_ca};
+const struct handler mini_handler_ca = {.look = ca_look};
 
 static void on_keys(void *arg, const struct err *err, const struct store_members *m)
 {

@@ -3,7 +3,7 @@
  * JSON, bounded; every answer has "version": 1. Ids of clusters and members are 16 hex digits. Who may is decided by
  * RBAC, on paths, and where it says so by who the caller is.
  *
- *   GET    /mini/v1/ca             anyone: {ca, time}; to be checked against the hash in a join token
+ *   GET    /mini/v1/ca             anyone: {ca, time, cluster}; to be checked against the hash in a join token
  *   POST   /mini/v1/join           a bearer of a join token: becomes a server or a node (join.c)
  *   GET    /mini/v1/keys           a server: the cluster's keys
  *   POST   /mini/v1/replace        a server that lost its state: comes back as another member

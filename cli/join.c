@@ -14,6 +14,7 @@
 #define TRIES       20
 #define RETRY_MS    500
 #define PEM_MAX     65536u
+#define PROBE_MS    3000u
 
 /* ---- files ---- */
 
@@ -222,6 +223,30 @@ static int check_dir(const struct join_ctx *c, const struct settings *s, const c
 	return 0;
 }
 
+/* It has joined long ago, so nobody needs to be asked. But where a snapshot was restored since, the same CA is another
+ * cluster's, and whoever is told to join that one is not to look for the old one for ever. */
+static int check_cluster(const struct join_ctx *c, const struct settings *s, struct err *err)
+{
+	const char *dir = c->options->dir;
+	struct call_to to = target(c, c->options->join);
+	_cleanup_free_ char *ca = NULL;
+	_cleanup_json_ json_t *answer = NULL;
+	uint64_t there = 0;
+	if (read_pem(c, "ca.crt", &ca, NULL) < 0)
+		return 0;
+	to.ca_pem = ca;
+	to.timeout_ms = PROBE_MS;
+	if (call(&to, "GET", MINI_PATH "ca", NULL, &answer, NULL) < 0)
+		return to.stop && *to.stop ? err_set(err, -ECANCELED, "stopped") : 0;
+	if (!mini_id_parse(json_get_str(answer, "cluster", NULL), &there) || there == s->cluster || !s->cluster)
+		return 0;
+	return err_set(
+		err, -EEXIST,
+		"%s is of the cluster as it was before a snapshot was restored: %s is a server of the one that began with "
+		"it. To join that, forget what is here (minid server --dir %s --reset), then give the same command again",
+		dir, c->options->join, dir);
+}
+
 int join_server(const struct join_ctx *c, struct settings *s, struct err *err)
 {
 	struct join_token token;
@@ -229,14 +254,14 @@ int join_server(const struct join_ctx *c, struct settings *s, struct err *err)
 	_cleanup_free_ char *ca = NULL, *csr = NULL, *bearer = NULL;
 	_cleanup_json_ json_t *body = NULL, *answer = NULL;
 	if (!c->options->token && s->member)
-		return 0;
+		return check_cluster(c, s, err);
 	if (!c->options->token)
 		return err_set(err, -EINVAL,
 			       "--join needs --token: make one with `minid token create` at a server there");
 	int r = join_token_parse(c->options->token, &token, err);
 	if (r == 0 && s->member && !s->joining && have_pem(c, "ca.crt") && read_pem(c, "ca.crt", &ca, err) == 0 &&
 	    check_ca(url, ca, &token, NULL) == 0)
-		return 0; /* of this cluster for long: the token is not needed any more */
+		return check_cluster(c, s, err); /* the token is not needed any more */
 	free(STEAL(ca));
 	if (r == 0)
 		r = fetch_ca(c, url, &token, &ca, err);

@@ -134,8 +134,10 @@ int member_new(const struct member_config *config, struct member **ret, struct e
 	if (r == 0) {
 		settings_apply(&m->settings, config->join.options, config->host_name);
 		make_addresses(m);
-		r = come_in(m, err);
+		r = others_move(dir_of(m), &m->settings, config->join.options, err);
 	}
+	if (r == 0)
+		r = come_in(m, err);
 	if (r < 0)
 		member_free(m);
 	else
@@ -497,8 +499,9 @@ static void on_followed(void *arg, const struct err *err, const struct store_mem
 		tell_removed(m);
 		return;
 	}
+	/* Before it has caught up with a leader, what it believes may be older than what stands there. */
 	uint64_t h = hash_members(ms);
-	if (h == m->seen)
+	if (h == m->seen || !ms->leader || ms->applied < ms->commit)
 		return;
 	if (others_write(dir_of(m), ms->members, ms->n, &e) < 0)
 		log_error("member", "the list of servers could not be written: %s", e.message);

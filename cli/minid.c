@@ -46,6 +46,7 @@ static const char usage[] =
 	"  --token TOKEN          of minid token create\n"
 	"  --name NAME            of this server in the cluster (default: the host name, and an id made of --dir)\n"
 	"  --peer-listen HOST:PORT  where other servers find this one (default 0.0.0.0:6444)\n"
+	"  --peer NAME=HOST[:PORT]  where that other server is now; again for each, when all have moved at once\n"
 	"  --advertise ADDRESS    what the others are told (default: what it listens on, else as --node-ip)\n"
 	"  --learner, --witness   has all data and does not vote; votes and has no data\n"
 	"  --etcd-servers URL[,URL]  keep everything in that etcd (3.4 or later), not in DIR\n"

@@ -118,6 +118,25 @@ static int take_address(struct options *o, const char *flag, const char *value, 
 	return 0;
 }
 
+/* Taken apart where the others are known (cli/settings.c). */
+static int take_peer(struct options *o, const char *value, struct err *err)
+{
+	const char *eq = strchr(value, '=');
+	char *host = NULL;
+	uint16_t port = 0;
+	if (o->n_peers == OPTIONS_PEERS_MAX)
+		return err_set(err, -E2BIG, "--peer may be given %u times", OPTIONS_PEERS_MAX);
+	if (!eq || eq == value || !eq[1])
+		return err_set(err, -EINVAL, "--peer wants NAME=HOST:PORT, not \"%s\"", value);
+	int r = options_address("--peer NAME=HOST:PORT", eq + 1, &host, &port, err);
+	if (r == 0 && !host)
+		r = err_set(err, -EINVAL, "--peer wants NAME=HOST:PORT, not \"%s\"", value);
+	free(host);
+	if (r == 0)
+		o->peers[o->n_peers++] = value;
+	return r;
+}
+
 static int take_role(struct options *o, const char *value, struct err *err)
 {
 	if (!streq(value, "server") && !streq(value, "agent"))
@@ -160,6 +179,8 @@ static int take(struct options *o, const char *flag, const char *value, struct e
 	}
 	if (streq(flag, "--listen") || streq(flag, "--peer-listen"))
 		return take_address(o, flag, value, err);
+	if (streq(flag, "--peer"))
+		return take_peer(o, value, err);
 	if (streq(flag, "--node-port"))
 		return number(flag, value, &o->node_port, err);
 	if (streq(flag, "--history"))

@@ -5,6 +5,8 @@
 #include "lib/core/err.h"
 #include "lib/core/util.h"
 
+#define OPTIONS_PEERS_MAX 32u
+
 struct options {
 	const char *dir;       /* --dir: absolute, made so by options_parse (heap, lives as long as the process) */
 	uint16_t port;         /* --port, or behind --listen: API */
@@ -26,6 +28,9 @@ struct options {
 	const char *advertise;   /* --advertise HOST: where the others find this server; NULL: cli/settings.h */
 	const char *join;        /* --join URL; also of an agent */
 	const char *token;       /* --token */
+	const char
+		*peers[OPTIONS_PEERS_MAX]; /* --peer NAME=HOST[:PORT], again and again: where another server is now */
+	unsigned n_peers;
 	bool learner, witness;
 	bool port_given, peer_given; /* what is not was perhaps said at an earlier start */
 	uint64_t history_us;         /* --history: 0: the store's */

@@ -225,6 +225,64 @@ int others_write(const char *dir, const struct store_member *members, size_t n, 
 	return write_tree(dir, "members", t, err);
 }
 
+static struct store_member *find_other(const struct others *o, const char *name, size_t len)
+{
+	char id[17];
+	for (size_t i = 0; i < o->n; i++) {
+		struct store_member *m = &o->members[i];
+		mini_id_text(m->id, id);
+		if ((strncmp(m->name, name, len) == 0 && !m->name[len]) || (len == 16 && strncmp(id, name, 16) == 0))
+			return m;
+	}
+	return NULL;
+}
+
+static int no_such(const char *dir, const struct others *others, const char *name, size_t len, struct err *err)
+{
+	_cleanup_buf_ struct buf known = BUF_INIT;
+	for (size_t i = 0; i < others->n; i++)
+		buf_addf(&known, "%s%s", i ? ", " : "", others->members[i].name);
+	return err_set(err, -ENOENT, "--peer %.*s: %s/members knows no server called so (%s)", (int)len, name, dir,
+		       others->n ? buf_str(&known) : "and no other either: has this one joined a cluster?");
+}
+
+/* The ports stay, unless another one is said; the API is where it was: at the same host, or else where. */
+static int move(struct store_member *m, const char *where, struct err *err)
+{
+	_cleanup_free_ char *host = NULL, *old = NULL, *api = NULL;
+	uint16_t port = 6444, api_port = 0;
+	bool with_api = options_address("peer", m->peer, &old, &port, NULL) == 0 && old &&
+			str_starts(m->api, "https://") &&
+			options_address("api", m->api + 8, &api, &api_port, NULL) == 0 && api && streq(api, old);
+	int r = options_address("--peer", where, &host, &port, err);
+	if (r < 0)
+		return r;
+	_cleanup_free_ char *peer = settings_join_address(host, port), *url = settings_join_address(host, api_port);
+	snprintf(m->peer, sizeof(m->peer), "%s", peer);
+	if (with_api)
+		snprintf(m->api, sizeof(m->api), "https://%s", url);
+	return 0;
+}
+
+int others_move(const char *dir, const struct settings *s, const struct options *o, struct err *err)
+{
+	struct others others = {0};
+	int r = o->n_peers ? others_read(dir, &others, err) : 0;
+	for (unsigned i = 0; r == 0 && i < o->n_peers; i++) {
+		const char *name = o->peers[i], *eq = strchr(name, '=');
+		size_t len = (size_t)(eq - name);
+		struct store_member *m = find_other(&others, name, len);
+		if (!m)
+			r = no_such(dir, &others, name, len, err);
+		else if (m->id != s->member)
+			r = move(m, eq + 1, err);
+	}
+	if (r == 0 && o->n_peers)
+		r = others_write(dir, others.members, others.n, err);
+	others_done(&others);
+	return r;
+}
+
 /* ---- addresses ---- */
 
 static bool first_of_host(char ret[64])

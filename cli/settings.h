@@ -38,6 +38,9 @@ void settings_apply(struct settings *s, const struct options *o, const char *hos
 int others_read(const char *dir, struct others *ret, struct err *err);
 int others_write(const char *dir, const struct store_member *members, size_t n, struct err *err);
 void others_done(struct others *o);
+/* --peer: they are there now, and DIR/members says so. This server's own is passed over, so that all may be given the
+ * same flags; -ENOENT: nobody is called so. */
+int others_move(const char *dir, const struct settings *s, const struct options *o, struct err *err);
 /* From the member list of an answer (apiserver/mini_api.h); what cannot be read is left out. */
 void others_from_tree(const json_t *list, struct others *ret);
 

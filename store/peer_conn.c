@@ -238,6 +238,14 @@ static void say_hello(struct peer_conn *c, uint64_t to)
 	send_frame(c, PEER_FRAME_HELLO, bytes, sizeof(bytes));
 }
 
+/* Another one answers where this member was looked for: that is where the other one is, as far as anybody knows. */
+static void found_other(const struct peer_conn *c)
+{
+	const struct peer *other = peer__find(c->p, c->cert_member);
+	if (other && other != c->peer && !other->out && !streq(other->heard.text, c->address))
+		peer_tls_hint(c->p, other->id, c->address);
+}
+
 static void on_open(struct conn *conn)
 {
 	struct peer_conn *c = CONTAINER_OF(conn, struct peer_conn, conn);
@@ -252,6 +260,7 @@ static void on_open(struct conn *conn)
 	}
 	if (!c->dialed)
 		return;
+	found_other(c);
 	if (t->session.len && c->tls == c->p->client) {
 		buf_done(&c->peer->session);
 		c->peer->session = t->session;

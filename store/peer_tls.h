@@ -16,7 +16,8 @@
  * named: the last connection to a member ended, a dial failed while there is none, or a message was dropped.
  *
  * Members tell each other where they are (config.advertise) and pass on what they heard: two that have both moved while
- * they could not see each other find one another through a third.
+ * they could not see each other find one another through a third. Whoever answers where another one was looked for is
+ * known to be there.
  *
  * The stream, little-endian: frames {length of what follows the 8 bytes (4), type, flags (1 each), spare (2)}. HELLO is
  * the first in each direction, the dialer's first: magic, protocol versions from and to, cluster, from, to. What does

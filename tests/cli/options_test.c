@@ -65,7 +65,8 @@ static void wrong(void **state)
 		{"--history", "5x"},        {"--history", "-5m"},      {"--history-bytes", "1Q"},
 		{"--history-size", "2G b"}, {"--history-bytes", "-1"}, {"--history", "99999999w"},
 		{"--ttl", "soon"},          {"--role", "king"},        {"--nonsense", "1"},
-		{"--learner", "--witness"},
+		{"--learner", "--witness"}, {"--peer", "h:1"},         {"--peer", "a=:1"},
+		{"--peer", "a=h:x"},        {"--peer", "=h:1"},
 	};
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {

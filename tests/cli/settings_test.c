@@ -87,6 +87,41 @@ static void the_others(void **state)
 	others_done(&o);
 }
 
+static void moved(const struct options *o, const char *dir, const char *peer, const char *api)
+{
+	struct others others = {0};
+	assert_int_equal(others_move(dir, &(struct settings){.member = 9}, o, NULL), 0);
+	assert_int_equal(others_read(dir, &others, NULL), 0);
+	assert_string_equal(others.members[0].peer, peer);
+	assert_string_equal(others.members[0].api, api);
+	assert_string_equal(others.members[1].peer, "own:3");
+	others_done(&others);
+}
+
+static void the_others_have_moved(void **state)
+{
+	const char *dir = *state;
+	struct err err = ERR_INIT;
+	const struct store_member list[] = {
+		{.id = 1, .name = "a", .peer = "h:1", .api = "https://h:2", .wish = STORE_ROLE_VOTER},
+		{.id = 9, .name = "own", .peer = "own:3", .wish = STORE_ROLE_VOTER}};
+	assert_int_equal(others_write(dir, list, 2, NULL), 0);
+	/* the API moves with it, the ports stay */
+	moved(&(struct options){.peers = {"a=new"}, .n_peers = 1}, dir, "new:1", "https://new:2");
+	moved(&(struct options){.peers = {"own=x:1", "0000000000000001=[::1]:7"}, .n_peers = 2}, dir, "[::1]:7",
+	      "https://[::1]:2");
+	/* it was elsewhere, and stays there */
+	others_write(dir,
+		     (struct store_member[]){{.id = 1, .name = "a", .peer = "p:1", .api = "https://h:2", .wish = 1},
+					     list[1]},
+		     2, NULL);
+	moved(&(struct options){.peers = {"a=q:5"}, .n_peers = 1}, dir, "q:5", "https://h:2");
+	struct options none = {.peers = {"aa=h"}, .n_peers = 1};
+	assert_int_equal(others_move(dir, &(struct settings){.member = 9}, &none, &err), -ENOENT);
+	assert_non_null(strstr(err.message, "no server called so (a, own)"));
+	err_done(&err);
+}
+
 static void where_others_find_it(void **state)
 {
 	char host[256];
@@ -165,7 +200,12 @@ static void refusals_say_what_to_do(void **state)
 
 #define IN_DIR(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
 static const struct CMUnitTest tests[] = {
-	IN_DIR(remembered),     IN_DIR(the_others),       cmocka_unit_test(where_others_find_it),
-	cmocka_unit_test(urls), cmocka_unit_test(clocks), cmocka_unit_test(refusals_say_what_to_do),
+	IN_DIR(remembered),
+	IN_DIR(the_others),
+	IN_DIR(the_others_have_moved),
+	cmocka_unit_test(where_others_find_it),
+	cmocka_unit_test(urls),
+	cmocka_unit_test(clocks),
+	cmocka_unit_test(refusals_say_what_to_do),
 };
 RUN_TESTS(tests)

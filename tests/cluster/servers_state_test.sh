@@ -99,8 +99,26 @@ for i in 1 2 3; do check "all were killed: server $i comes back" await_ready $i;
 at=$(now_ms)
 go_on "all were killed" "$at"
 
+# ---- all have moved ----
+{ kill -9 "${PID[1]}" "${PID[2]}" "${PID[3]}" && wait "${PID[1]}" "${PID[2]}" "${PID[3]}"; } 2>/dev/null
+for i in 1 2 3; do
+	ip -n "s$i" addr del "10.77.0.$i/24" dev eth0
+	ip -n "s$i" addr add "10.77.0.4$i/24" dev eth0 && ip -n "s$i" route replace default via 10.77.0.254
+	ADDRESS[$i]=10.77.0.4$i
+done
+start 1 --peer s2=10.77.0.42:6444 --peer s3=10.77.0.43
+start 2
+start 3
+for i in 1 2 3; do check "all were killed and have other addresses, and one is told the others': server $i comes back" await_ready $i; done
+known() { api 3 /mini/v1/cluster | jq -r '[.members[].peer] | sort | join(" ")'; }
+told() { [ "$(known)" = "10.77.0.41:6444 10.77.0.42:6444 10.77.0.43:6444" ]; }
+check "all know of all" eventually 10 told
+for i in 1 2 3; do ip -n "s$i" addr add "10.77.0.$i/24" dev eth0; done # for the clients
+at=$(now_ms)
+go_on "all have moved" "$at"
+
 # ---- a copy is saved and restored ----
-ctl() { limited "$MINICTL" --kubeconfig "$WORK/s1/admin.kubeconfig" --server https://10.77.0.1:6443 "$@"; }
+ctl() { limited "$MINICTL" --kubeconfig "$WORK/s1/admin.kubeconfig" --server "https://$(address 1):6443" "$@"; }
 check "a copy is saved while clients write" ctl snapshot save "$WORK/copy"
 is "after it, another write" 201 "$(write 1 later 1)"
 expect "it can be looked into" 'Keys: ' ctl snapshot inspect "$WORK/copy"
@@ -127,4 +145,20 @@ expect "and says what to do" 'is gone.*restore a snapshot' said 4
 unset "PID[4]"
 
 judge_history
+stop_all
+
+# ---- restored where a server of the old cluster was ----
+rm -rf "$WORK/s1/store"
+check "the copy is restored in the first one's directory" limited "$MINICTL" snapshot restore "$WORK/copy" --dir "$WORK/s1"
+start 1
+check "it begins a cluster with it" await_ready 1
+TOKEN=$(token 1)
+back() { start 2 --name s2 --join "https://$(address 1):6443" --token "$TOKEN"; }
+back
+check "a server of the old cluster does not join it just so" ends 2 10
+expect "it says why, and what to do" 'before a snapshot was restored.*--reset' said 2
+check "it forgets the old one" limited inside 2 "$MINID" server --dir "$WORK/s2" --reset
+back
+check "and joins" await_ready 2
+check "two voters" eventually 10 members_are 1 "s1:voter s2:voter"
 stop_all

@@ -518,6 +518,25 @@ static void found_by_a_hint(_unused_ void **state)
 	world_free(w);
 }
 
+/* Whoever answers at the address of one that is gone is found there. */
+static void found_in_place_of_another(_unused_ void **state)
+{
+	struct world *w = world_new();
+	struct node a, b;
+	struct pki_pair pair = member_cert(w, &w->ca, 2);
+	node_open(&a, w, 1);
+	node_init(&b, w, 2);
+	node_start_at(&b, &pair, CLUSTER, free_port());
+	struct node nowhere = {.id = 2}, gone = {.id = 3, .port = b.port}, *all[] = {&a, &nowhere, &gone};
+	introduce(&a, all, 3);
+	WAIT(w, linked(&a, &b));
+	assert_false(peer_tls_connected(a.p, 3));
+	pki_pair_done(&pair);
+	node_close(&a);
+	node_close(&b);
+	world_free(w);
+}
+
 /* One whose clock went back would not be believed where it is now: it hears what was believed, and surpasses it. */
 static void clock_went_back(_unused_ void **state)
 {
@@ -938,6 +957,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(back_again),
 	cmocka_unit_test(found_through_a_third),
 	cmocka_unit_test(found_by_a_hint),
+	cmocka_unit_test(found_in_place_of_another),
 	cmocka_unit_test(clock_went_back),
 	cmocka_unit_test(by_name),
 	cmocka_unit_test(removed),
