@@ -78,7 +78,7 @@ static void add_utf8(struct buf *b, uint32_t c)
 
 static int unicode_escape(struct json_reader *r)
 {
-	uint32_t c, low;
+	uint32_t c = 0, low = 0;
 	int rc = hex4(r, &c);
 
 	if (rc)
