@@ -150,7 +150,7 @@ $(foreach t,$(TEST_SRC),$(eval $(call TEST_RULE,$(t))))
 .SECONDARY:
 unit-build: $(TEST_BIN)
 unit: unit-build
-	@tests/run.sh $(TEST_BIN)
+	@B=$(B) tests/run.sh $(TEST_BIN)
 ## make unit         only the unit tests
 test: deps deps-test
 	@$(MAKE) --no-print-directory all unit-build

@@ -1,20 +1,22 @@
 #!/bin/bash
 # Run test programs and add up what they say. Every test speaks TAP ("ok 1 - name", "not ok 2 - name", "ok 3 # SKIP why").
 #   tests/run.sh PROGRAM...          the unit tests given
-#   tests/run.sh --all PROGRAM...    those, then static checks, simulation, fuzz replay, and the cluster scripts, as root
+#   tests/run.sh --all PROGRAM...    those, then static checks, simulation, the cluster scripts, as root, and fuzzing beside them
 # The last line is `N passed, N failed` and, if anything could not run here, `, N skipped` with the reasons above.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 export B=${B:-build}
 passed=0 failed=0 skipped=0
-reasons=$(mktemp) out=$(mktemp)
-trap 'rm -f "$reasons" "$out"' EXIT
+work=$(mktemp -d)
+reasons=$work/reasons
+trap 'rm -rf "$work"' EXIT
 all=
 [ "${1:-}" = --all ] && { all=1; shift; }
 
-# Count one program's TAP; show its output when something failed.
+# Count one program's TAP, which stands in a file; show it when something failed.
 tally() {
-	local name=$1 rc=$2 seconds=$3 ok bad skip
+	local name=$1 out=$2 rc seconds ok bad skip
+	read -r rc seconds <"$out.rc"
 	sed -i -E 's/^not (ok [0-9]+ # SKIP)/\1/' "$out" # cmocka's way to tell of one
 	skip=$(grep -cE '^ok .*# *SKIP' "$out")
 	ok=$(grep -E '^ok ' "$out" | grep -cvE '# *SKIP')
@@ -38,23 +40,39 @@ tally() {
 	fi
 }
 
+# Run a program to its end: what it says goes to FILE, how it ended and how long it took to FILE.rc.
 run() {
-	local name=$1 limit=$2 start
+	local out=$1 limit=$2 begin=$EPOCHREALTIME
 	shift 2
-	start=$EPOCHREALTIME
 	timeout --kill-after=10 "$limit" "$@" >"$out" 2>&1 </dev/null
-	tally "$name" $? "$(awk -v a="$start" -v b="$EPOCHREALTIME" 'BEGIN { print b - a }')"
+	echo "$? $(awk -v a="$begin" -v b="$EPOCHREALTIME" 'BEGIN { print b - a }')" >"$out.rc"
 }
 
-for t in "$@"; do
-	run "${t#"$B"/}" 180 "$t"
+# Unit tests share nothing: as many at a time as there are cores, each told of as soon as it is done.
+declare -A program
+finish() {
+	local pid
+	wait -n -p pid
+	tally "${program[$pid]#"$B"/}" "$work/${program[$pid]//\//-}"
+}
+for t; do
+	[ "$(jobs -rp | wc -l)" -lt "$(nproc)" ] || finish
+	run "$work/${t//\//-}" 180 "$t" &
+	program[$!]=$t
 done
+while [ -n "$(jobs -p)" ]; do finish; done
+
 if [ -n "$all" ]; then
 	limit=400
 	[[ $B = */san-* ]] && limit=1200
-	for t in tests/static/*.sh tests/sim/*.sh tests/fuzz/replay.sh tests/cluster/*_test.sh; do
-		[ -e "$t" ] && run "$t" "$limit" bash "$t"
+	# Cluster tests wait more than they compute; fuzzing takes what they leave.
+	nice -n 19 bash -c "$(declare -f run); run $work/fuzz 900 tests/fuzz/replay.sh" &
+	for t in tests/static/*.sh tests/sim/*.sh tests/cluster/*_test.sh; do
+		run "$work/out" "$limit" bash "$t"
+		tally "$t" "$work/out"
 	done
+	wait
+	tally tests/fuzz/replay.sh "$work/fuzz"
 fi
 sort -u "$reasons"
 if [ "$skipped" -gt 0 ]; then

@@ -1,6 +1,6 @@
 #!/bin/bash
 # For `make test`: every fuzz target against its corpus and on from there: in CI (CI=true) a minute for those that read what
-# strangers send, 15 s for the others; else 10 s each (FUZZ_SECONDS=N to choose). Speaks TAP.
+# strangers send, 5 s for the others; else 10 s each (FUZZ_SECONDS=N to choose). Speaks TAP.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 export B=${B:-build}
@@ -20,5 +20,5 @@ if ! out=$(make -s -j2 BASE="$base" SAN= fuzz-build 2>&1); then
 	exit 1
 fi
 default=10 rest=10
-[ "${CI:-}" = true ] && default=60 rest=15
+[ "${CI:-}" = true ] && default=60 rest=5
 B=$base SECONDS_EACH=${FUZZ_SECONDS:-$default} SECONDS_REST=${FUZZ_SECONDS:-$rest} exec tests/fuzz/run.sh
