@@ -479,6 +479,10 @@ int raft_step(struct raft *r, const struct raft_msg *m)
 	int rc = check(m);
 	if (rc)
 		return rc;
+	if (m->type == RAFT_MSG_PROPOSE_RESP && m->term < r->term) {
+		raft__step_propose_resp(r, m); /* what a leader of the past put where stays true */
+		return 0;
+	}
 	if (!step_term(r, m))
 		return 0;
 	if (is_vote(m))

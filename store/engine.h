@@ -137,7 +137,8 @@ struct engine {
 	} heard[2 * RAFT_MEMBERS_MAX]; /* when each member was heard of last */
 	size_t n_heard;
 	uint64_t led_us; /* a leader was known then, or the others were asked whether this one still belongs */
-	bool move_due;   /* the leadership is to go, to move_to or (0) to the furthest */
+	uint64_t leader_term, leader_us; /* of whoever leads, 0: nobody known; and since when */
+	bool move_due;                   /* the leadership is to go, to move_to or (0) to the furthest */
 	uint64_t move_to, hand_over_us;
 	unsigned hand_overs;
 	uint64_t leaderless_us;                  /* since when nobody leads; 0: somebody does */

@@ -10,6 +10,7 @@
 #include "store/engine.h"
 
 #define FORWARDED_MAX_US 5000000u
+#define PAST_LEADER_US   500000u /* so long an answer of its may still be under way */
 #define READ_AGAIN_US    300000u
 #define ASK_US           1000000u
 
@@ -257,13 +258,17 @@ void members__tick(struct engine *e)
 	ask_around(e);
 	struct raft_status rs;
 	raft_get_status(e->raft, &rs);
+	if (rs.leader == RAFT_NONE || rs.term != e->leader_term) {
+		e->leader_term = rs.leader == RAFT_NONE ? 0 : rs.term;
+		e->leader_us = now;
+	}
 	LIST_EACH (&e->forwarded, c, struct call, node)
 		if (BUG(BUG_FATE_GUESSED) && now - c->since_us > 100000) {
 			list_del(&c->node);
 			list_push(&e->waiting, &c->node);
 		} else if (now - c->since_us > FORWARDED_MAX_US) {
 			unknown(e, c, "the leader did not answer");
-		} else if (rs.leader != RAFT_NONE && rs.term != c->forward_term) {
+		} else if (e->leader_term && e->leader_term != c->forward_term && now - e->leader_us > PAST_LEADER_US) {
 			unknown(e, c, "another leader took over");
 		}
 	LIST_EACH (&e->inflight, c, struct call, node)

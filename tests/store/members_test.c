@@ -596,6 +596,32 @@ static void full_disk_answers_what_was_forwarded(void **state)
 	assert_int_equal(put(s, at, "c", "3"), 0);
 }
 
+/* A leader that hands over at once: what it said last is heard after the next one's first words, and is true all the same. */
+static void a_past_leader_is_believed(void **state)
+{
+	struct several *s = *state;
+	several_found(s, 3);
+	size_t leader = several_leader(s), at = (leader + 1) % 3, next = (leader + 2) % 3;
+	assert_int_equal(put(s, at, "a", "1"), 0);
+	int answer = 0;
+	_cleanup_blob_ struct blob *b = blob_new("2", 1);
+	struct store_op op = {.type = STORE_PUT, .key = "b", .value = b};
+	struct store_txn_req req = {.then_ops = &op, .n_then = 1};
+	struct engine *e = engine_of(s->servers[leader].f.store);
+	uint64_t before = e->applied;
+	s->late.from = leader + 1;
+	s->late.to = at + 1;
+	s->late.us = 6 * SEVERAL_DELAY_US;
+	store_txn(s->servers[at].f.store, &req, on_txn, &answer);
+	while (e->applied == before)
+		several_run(s, SEVERAL_DELAY_US / 2);
+	raft_transfer(e->raft, next + 1);
+	env_post(s->env, &e->pump);
+	several_run(s, 1000000);
+	assert_int_equal(answer, 1);
+	assert_true(several_has(s, at, "b", "2"));
+}
+
 /* Commands that no member could read do not get into the log. */
 static void a_wish_that_is_none(void **state)
 {
@@ -657,6 +683,7 @@ static const struct CMUnitTest tests[] = {
 	T(first_state_is_not_durable),
 	T(first_state_is_settled_later),
 	T(full_disk_answers_what_was_forwarded),
+	T(a_past_leader_is_believed),
 	T(a_wish_that_is_none),
 	T(a_new_leader_applies_first),
 };

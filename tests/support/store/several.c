@@ -5,8 +5,6 @@
 #include "lib/core/file.h"
 #include "store/cluster.h"
 
-#define DELAY_US 200u
-
 struct packet {
 	struct list node;
 	struct env_timer timer;
@@ -48,7 +46,8 @@ static void peer_send(struct store_peer *peer, uint64_t to, const void *data, si
 	buf_add(&p->data, data, len);
 	list_push(&s->all->packets, &p->node);
 	s->all->sent++;
-	env_timer_start(s->all->env, &p->timer, DELAY_US);
+	bool late = p->from == s->all->late.from && to == s->all->late.to;
+	env_timer_start(s->all->env, &p->timer, late ? s->all->late.us : SEVERAL_DELAY_US);
 }
 
 static void peer_members(struct store_peer *peer, const struct store_member *members, size_t n)

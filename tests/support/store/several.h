@@ -6,8 +6,9 @@
 #include "store/peer.h"
 #include "tests/support/store/fixture.h"
 
-#define SEVERAL_MAX     7u
-#define SEVERAL_CLUSTER 77u
+#define SEVERAL_MAX      7u
+#define SEVERAL_CLUSTER  77u
+#define SEVERAL_DELAY_US 200u /* a message's, from one to another */
 
 /* A member's id is its place + 1. Its fixture's calls (fx_put and so on) ask it. */
 struct several {
@@ -20,6 +21,9 @@ struct several {
 		char name[16], peer_address[32], api_address[48];
 		bool cut; /* from all others */
 	} servers[SEVERAL_MAX];
+	struct {
+		uint64_t from, to, us;
+	} late; /* ids: messages from the one to the other take longer */
 	struct list packets;
 	uint64_t sent;
 };
