@@ -12,10 +12,16 @@ struct client_call {
 	struct client_http *c;
 	struct list node;
 	enum client_verb verb;
-	const struct kind *kind;
+	const struct kind *kind; /* NULL: the answer is no object of ours */
 	client_cb cb;
 	void *arg;
+	const char *method, *content_type;
+	struct buf target, request; /* kept: another server may have to be asked the same */
+	unsigned tries;             /* servers asked */
+	uint64_t asked_us;
+	struct pools *pools;
 	struct http_call *call;
+	struct env_timer silence;
 	int status, retry_after_s;
 	struct buf body;
 	char *warnings[WARNINGS_MAX + 1];
@@ -44,12 +50,26 @@ void client_http__headers(const struct client_http *c, const char *content_type,
 
 /* ---- one call ---- */
 
+/* What came of one try. */
+static void call__reset(struct client_call *call)
+{
+	env_timer_stop(call->c->base.env, &call->silence);
+	if (call->pools)
+		pools__drop(call->c, STEAL(call->pools));
+	for (unsigned i = 0; i < call->n_warnings; i++)
+		free(call->warnings[i]);
+	call->n_warnings = 0;
+	buf_done(&call->body);
+	call->status = call->retry_after_s = 0;
+	call->too_big = false;
+}
+
 static void call__free(struct client_call *call)
 {
 	list_del(&call->node);
-	buf_done(&call->body);
-	for (unsigned i = 0; i < call->n_warnings; i++)
-		free(call->warnings[i]);
+	call__reset(call);
+	buf_done(&call->target);
+	buf_done(&call->request);
 	free(call);
 }
 
@@ -73,6 +93,7 @@ static void call__on_response(void *arg, int status, const struct http_header *h
 	struct client_call *call = arg;
 	MAGIC_CHECK(call, CALL_MAGIC);
 	call->status = status;
+	env_timer_stop(call->c->base.env, &call->silence);
 	for (const struct http_header *h = headers; h && h->name; h++) {
 		int64_t n;
 		if (!strcasecmp(h->name, "Warning"))
@@ -170,10 +191,32 @@ static void call__answer(struct client_call *call, struct err *err)
 	resp.tree = tree;
 	if (err->code)
 		call->cb(call->arg, &resp);
+	else if (!call->kind)
+		call->cb(call->arg, &resp);
 	else if (call->verb == CLIENT_LIST)
 		call__list(call, tree, &resp);
 	else
 		call__object(call, tree, &resp);
+}
+
+static void call__send(struct client_call *call);
+
+/* The current server, which is another one by now; each is asked once. */
+static bool call__again(struct client_call *call)
+{
+	if (call->tries >= servers_count(call->c->servers))
+		return false;
+	call__reset(call);
+	call__send(call);
+	return true;
+}
+
+static void call__end(struct client_call *call, const struct err *err)
+{
+	_cleanup_err_ struct err mine = ERR_INIT;
+	err_copy(&mine, err);
+	call__answer(call, &mine);
+	call__free(call);
 }
 
 static void call__on_done(void *arg, const struct err *err)
@@ -181,37 +224,94 @@ static void call__on_done(void *arg, const struct err *err)
 	struct client_call *call = arg;
 	MAGIC_CHECK(call, CALL_MAGIC);
 	call->call = NULL;
-	_cleanup_err_ struct err mine = ERR_INIT;
-	err_copy(&mine, err);
-	call__answer(call, &mine);
-	call__free(call);
+	bool other = servers__answered(call->c->servers, call->pools->url, call->status, call->asked_us);
+	/* 503 says that nothing was done */
+	if (!other || !call__again(call))
+		call__end(call, err);
+}
+
+static void call__failed(struct client_call *call, const struct err *err, bool sent)
+{
+	bool safe = call->verb == CLIENT_GET || call->verb == CLIENT_LIST;
+	call->call = NULL;
+	servers__failed(call->c->servers, call->pools->url, err);
+	if ((sent && !safe) || !call__again(call))
+		call__end(call, err);
+}
+
+static void call__on_failed(void *arg, const struct err *err, bool sent)
+{
+	struct client_call *call = arg;
+	MAGIC_CHECK(call, CALL_MAGIC);
+	call__failed(call, err, sent);
+}
+
+static void call__on_silence(struct env_timer *t)
+{
+	struct client_call *call = CONTAINER_OF(t, struct client_call, silence);
+	struct err err = ERR_INIT;
+	MAGIC_CHECK(call, CALL_MAGIC);
+	http_call_cancel(STEAL(call->call));
+	err_set(&err, -ETIMEDOUT, "%s is silent", call->pools->url);
+	call__failed(call, &err, true);
 }
 
 static const struct http_call_ops call_ops = {
 	.on_response = call__on_response,
 	.on_body = call__on_body,
 	.on_done = call__on_done,
+	.on_failed = call__on_failed,
 };
 
-static struct client_call *http__call(struct client *base, const struct client_request *r, client_cb cb, void *arg)
+static void call__send(struct client_call *call)
 {
-	struct client_http *c = client_http__of(base);
+	struct client_http *c = call->c;
+	struct http_header headers[6];
+	call->tries++;
+	call->pools = pools__use(c);
+	call->asked_us = env_now_us(c->base.env);
+	_cleanup_free_ char *target = xasprintf("%s%s", call->pools->prefix, buf_str(&call->target));
+	client_http__headers(c, call->request.len ? call->content_type : NULL, headers);
+	call->call = http_call(call->pools->calls, call->method, target, headers, call->request.data, call->request.len,
+			       CALL_TIMEOUT_MS, &call_ops, call);
+	if (servers_count(c->servers) > 1)
+		env_timer_start(c->base.env, &call->silence, SERVER_SILENT_US);
+}
+
+static struct client_call *call__new(struct client_http *c, enum client_verb verb, client_cb cb, void *arg)
+{
 	struct client_call *call = NEW(struct client_call);
 	call->magic = CALL_MAGIC;
 	call->c = c;
-	call->verb = r->verb;
-	call->kind = r->kind;
+	call->verb = verb;
 	call->cb = cb;
 	call->arg = arg;
+	call->silence.fn = call__on_silence;
 	list_push(&c->call_list, &call->node);
-	_cleanup_buf_ struct buf target = BUF_INIT, body = BUF_INIT;
-	buf_adds(&target, c->prefix);
-	client_http_target(&target, r);
-	target__body(&body, r);
-	struct http_header headers[6];
-	client_http__headers(c, body.len ? target__content_type(r) : NULL, headers);
-	call->call = http_call(c->calls, target__method(r), buf_str(&target), headers, body.data, body.len,
-			       CALL_TIMEOUT_MS, &call_ops, call);
+	return call;
+}
+
+static struct client_call *http__call(struct client *base, const struct client_request *r, client_cb cb, void *arg)
+{
+	struct client_call *call = call__new(client_http__of(base), r->verb, cb, arg);
+	call->kind = r->kind;
+	call->method = target__method(r);
+	call->content_type = target__content_type(r);
+	client_http_target(&call->target, r);
+	target__body(&call->request, r);
+	call__send(call);
+	return call;
+}
+
+struct client_call *client_http_ask(struct client *base, const char *path, const json_t *body, client_cb cb, void *arg)
+{
+	struct client_call *call = call__new(client_http__of(base), body ? CLIENT_CREATE : CLIENT_GET, cb, arg);
+	call->method = body ? "POST" : "GET";
+	call->content_type = "application/json";
+	buf_adds(&call->target, path);
+	if (body)
+		json_write(&call->request, body);
+	call__send(call);
 	return call;
 }
 
@@ -230,10 +330,8 @@ static void http__free(struct client *base)
 	LIST_EACH (&c->call_list, call, struct client_call, node)
 		http__cancel(base, call);
 	http_watch__free_all(c);
-	http_client_free(c->calls);
-	http_client_free(c->watches);
+	pools__free_all(c);
 	kubeconfig_done(&c->config);
-	free(c->prefix);
 	free(c->authorization);
 	free(c->user_agent);
 	free(c);
@@ -247,105 +345,29 @@ static const struct client_ops http_ops = {
 	.free = http__free,
 };
 
-/* ---- the server's address ---- */
-
-struct server_url {
-	bool tls;
-	char host[256];
-	uint16_t port;
-	char *prefix;
-};
-
-static int parse_port(const char *s, size_t len, uint16_t *ret)
-{
-	char text[8];
-	uint64_t port;
-	if (len == 0 || len >= sizeof(text))
-		return -EINVAL;
-	memcpy(text, s, len);
-	text[len] = '\0';
-	if (parse_u64(text, &port) < 0 || port == 0 || port > 65535)
-		return -EINVAL;
-	*ret = (uint16_t)port;
-	return 0;
-}
-
-static int parse_url(const char *url, struct server_url *ret, struct err *err)
-{
-	struct server_url u = {.tls = true, .port = 443};
-	const char *p = url;
-	if (str_starts(p, "https://")) {
-		p += 8;
-	} else if (str_starts(p, "http://")) {
-		p += 7;
-		u.tls = false;
-		u.port = 80;
-	} else if (strstr(p, "://")) {
-		return err_status(err, ERR_BAD_REQUEST, "server \"%s\": not an http or https URL", url);
-	}
-	const char *end = strchrnul(p, '/'), *host = p, *host_end, *rest;
-	if (*p == '[') {
-		host = p + 1;
-		host_end = memchr(host, ']', (size_t)(end - host));
-		if (!host_end)
-			return err_status(err, ERR_BAD_REQUEST, "server \"%s\": no ] after the address", url);
-		rest = host_end + 1;
-	} else {
-		const char *colon = memchr(p, ':', (size_t)(end - p));
-		rest = host_end = colon ? colon : end;
-	}
-	size_t len = (size_t)(host_end - host);
-	if (len == 0 || len >= sizeof(u.host))
-		return err_status(err, ERR_BAD_REQUEST, "server \"%s\": no host", url);
-	memcpy(u.host, host, len);
-	if (rest < end && (*rest != ':' || parse_port(rest + 1, (size_t)(end - rest - 1), &u.port) < 0))
-		return err_status(err, ERR_BAD_REQUEST, "server \"%s\": bad port", url);
-	size_t prefix_len = strlen(end);
-	while (prefix_len && end[prefix_len - 1] == '/')
-		prefix_len--;
-	u.prefix = xstrndup(end, prefix_len);
-	*ret = u;
-	return 0;
-}
+/* ---- the client ---- */
 
 static char *copy(const char *s)
 {
 	return s ? xstrdup(s) : NULL;
 }
 
-static void make_pools(struct client_http *c, uv_loop_t *loop, const struct server_url *u, struct tls_context *tls)
+int client_http_new_among(struct env *env, uv_loop_t *loop, struct servers *servers, const struct kubeconfig *k,
+			  const char *user_agent, struct client **ret, struct err *err)
 {
-	struct http_client_config config = {
-		.host = u->host,
-		.port = u->port,
-		.tls = tls,
-		.server_name = c->config.tls_server_name,
-	};
-	c->calls = http_client_new(c->base.env, loop, &config);
-	config.max_connections = 256; /* one each; they never wait in line */
-	c->watches = http_client_new(c->base.env, loop, &config);
-}
-
-int client_http_new(struct env *env, uv_loop_t *loop, const struct kubeconfig *k, const char *user_agent,
-		    struct client **ret, struct err *err)
-{
-	struct server_url u = {0};
-	int rc = parse_url(k->server, &u, err);
-	if (rc < 0)
-		return rc;
 	struct tls_context *tls = NULL;
-	if (u.tls) {
-		rc = tls_client_context(k->ca_pem, k->cert_pem, k->key_pem, k->insecure, &tls, err);
-		if (rc < 0) {
-			free(u.prefix);
-			return err_prefix(err, "server %s", k->server);
-		}
+	if (servers__tls(servers)) {
+		int rc = tls_client_context(k->ca_pem, k->cert_pem, k->key_pem, k->insecure, &tls, err);
+		if (rc < 0)
+			return err_prefix(err, "server %s", servers_current(servers));
 	}
 	struct client_http *c = NEW(struct client_http);
 	c->base.ops = &http_ops;
 	c->base.env = env;
 	c->magic = CLIENT_HTTP_MAGIC;
-	c->prefix = u.prefix;
+	c->loop = loop;
+	c->among = true;
+	c->tls = tls;
 	c->user_agent = xstrdup(user_agent);
 	c->authorization = k->token ? xasprintf("Bearer %s", k->token) : NULL;
 	c->config.ca_pem = copy(k->ca_pem);
@@ -353,10 +375,24 @@ int client_http_new(struct env *env, uv_loop_t *loop, const struct kubeconfig *k
 	c->config.insecure = k->insecure;
 	list_init(&c->call_list);
 	list_init(&c->watch_list);
-	make_pools(c, loop, &u, tls);
-	tls_context_unref(tls);
+	pools__init(c, servers);
 	*ret = &c->base;
 	return 0;
+}
+
+int client_http_new(struct env *env, uv_loop_t *loop, const struct kubeconfig *k, const char *user_agent,
+		    struct client **ret, struct err *err)
+{
+	struct servers *one;
+	const char *const urls[] = {k->server};
+	int rc = servers_new(env, urls, 1, &one, err);
+	if (rc < 0)
+		return rc;
+	rc = client_http_new_among(env, loop, one, k, user_agent, ret, err);
+	if (rc == 0)
+		client_http__of(*ret)->among = false;
+	servers_unref(one);
+	return rc;
 }
 
 struct http_call *client_http_call(struct client *base, const char *method, const char *target,
@@ -364,9 +400,11 @@ struct http_call *client_http_call(struct client *base, const char *method, cons
 				   const struct http_call_ops *ops, void *arg)
 {
 	struct client_http *c = client_http__of(base);
-	_cleanup_free_ char *full = xasprintf("%s%s", c->prefix, target);
+	struct pools *p = pools__get(c);
+	_cleanup_free_ char *full = xasprintf("%s%s", p->prefix, target);
 	struct http_header all[32];
 	unsigned n = 0;
+	MUST(!c->among); /* its connections would be closed below it */
 	for (const struct http_header *h = headers; h && h->name && n < ARRAY_LEN(all) - 3; h++)
 		all[n++] = *h;
 	all[n++] = (struct http_header){"User-Agent", c->user_agent};
@@ -374,7 +412,7 @@ struct http_call *client_http_call(struct client *base, const char *method, cons
 		all[n++] = (struct http_header){"Authorization", c->authorization};
 	all[n] = (struct http_header){NULL, NULL};
 	/* A stream without a time limit must not stand in the way of calls. */
-	struct http_client *pool = timeout_ms ? c->calls : c->watches;
+	struct http_client *pool = timeout_ms ? p->calls : p->watches;
 	return http_call(pool, method, full, all, body, len, timeout_ms, ops, arg);
 }
 
@@ -385,8 +423,7 @@ int client_http_set_cert(struct client *base, const char *cert_pem, const char *
 	int rc = tls_client_context(c->config.ca_pem, cert_pem, key_pem, c->config.insecure, &tls, err);
 	if (rc < 0)
 		return rc;
-	http_client_set_tls(c->calls, tls);
-	http_client_set_tls(c->watches, tls);
+	pools__set_tls(c, tls);
 	tls_context_unref(tls);
 	return 0;
 }

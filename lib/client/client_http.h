@@ -3,6 +3,7 @@
 #define MINI_CLIENT_CLIENT_HTTP_H
 
 #include "lib/client/client.h"
+#include "lib/client/servers.h"
 #include "lib/net/http.h"
 
 struct kubeconfig {
@@ -23,7 +24,12 @@ char *kubeconfig_text(const char *cluster, const char *server, const char *ca_pe
 /* Two connection pools inside: calls and watches. user_agent borrowed for the call. */
 int client_http_new(struct env *env, uv_loop_t *loop, const struct kubeconfig *k, const char *user_agent,
 		    struct client **ret, struct err *err);
-/* The raw pool, for log streams, exec, /metrics, discovery. Authorization header included by client_http_call. */
+/* To whichever of them answers (servers.h); k->server is not looked at. */
+int client_http_new_among(struct env *env, uv_loop_t *loop, struct servers *servers, const struct kubeconfig *k,
+			  const char *user_agent, struct client **ret, struct err *err);
+/* What is no object: GET, or POST with a body. The answer is resp->tree. client_cancel() ends it. */
+struct client_call *client_http_ask(struct client *c, const char *path, const json_t *body, client_cb cb, void *arg);
+/* Of a client of one server: the raw pool, for log streams, exec, /metrics, discovery. Authorization header included by client_http_call. */
 struct http_call *client_http_call(struct client *c, const char *method, const char *target,
 				   const struct http_header *headers, const void *body, size_t len, unsigned timeout_ms,
 				   const struct http_call_ops *ops, void *arg);

@@ -15,6 +15,10 @@ struct client_watch {
 	const struct kind *kind;
 	struct client_watch_ops ops;
 	void *arg;
+	struct buf target;
+	unsigned tries; /* servers asked */
+	uint64_t asked_us;
+	struct pools *pools;
 	struct http_call *call;
 	int status;
 	struct buf in;
@@ -27,19 +31,37 @@ struct client_watch {
 static void watch__free(struct client_watch *w)
 {
 	env_timer_stop(w->c->base.env, &w->silence);
+	buf_done(&w->target);
 	buf_done(&w->in);
 	err_done(&w->failure);
 	free(w);
 }
 
-/* The end as the stream or the server says it; the caller is told, the watch is gone. */
-static void watch__end(struct client_watch *w, const struct err *err)
+static void watch__let_go(struct client_watch *w)
 {
 	if (w->call)
 		http_call_cancel(STEAL(w->call));
+	if (w->pools)
+		pools__drop(w->c, STEAL(w->pools));
+}
+
+/* The end as the stream or the server says it; the caller is told, the watch is gone. */
+static void watch__end(struct client_watch *w, const struct err *err)
+{
+	watch__let_go(w);
 	list_del(&w->node);
 	w->ops.on_end(w->arg, err);
 	watch__free(w);
+}
+
+static bool watch__again(struct client_watch *w);
+
+/* Nothing of an answer yet: the next server may have one. */
+static void watch__unanswered(struct client_watch *w, const struct err *err)
+{
+	servers__failed(w->c->servers, w->pools->url, err);
+	if (!watch__again(w))
+		watch__end(w, err);
 }
 
 static void watch__on_silence(struct env_timer *t)
@@ -47,14 +69,23 @@ static void watch__on_silence(struct env_timer *t)
 	struct client_watch *w = CONTAINER_OF(t, struct client_watch, silence);
 	MAGIC_CHECK(w, WATCH_MAGIC);
 	struct err err = ERR_INIT;
-	err_set(&err, -ETIMEDOUT, "nothing came for %llu seconds", WATCH_SILENCE_US / 1000000);
-	watch__end(w, &err);
+	if (w->status) {
+		err_set(&err, -ETIMEDOUT, "nothing came for %llu seconds", WATCH_SILENCE_US / 1000000);
+		watch__end(w, &err);
+		return;
+	}
+	err_set(&err, -ETIMEDOUT, "%s is silent", w->pools->url);
+	watch__unanswered(w, &err);
 }
 
 static void watch__heard(struct client_watch *w)
 {
-	if (w->bookmarks)
+	if (!w->status && servers_count(w->c->servers) > 1)
+		env_timer_start(w->c->base.env, &w->silence, SERVER_SILENT_US);
+	else if (w->bookmarks)
 		env_timer_start(w->c->base.env, &w->silence, WATCH_SILENCE_US);
+	else
+		env_timer_stop(w->c->base.env, &w->silence);
 }
 
 static int watch__object(struct client_watch *w, json_t *tree, struct object **ret)
@@ -110,6 +141,7 @@ static void watch__on_response(void *arg, int status, const struct http_header *
 	MAGIC_CHECK(w, WATCH_MAGIC);
 	(void)headers;
 	w->status = status;
+	watch__heard(w);
 }
 
 static void watch__on_body(void *arg, const void *data, size_t len)
@@ -149,8 +181,14 @@ static void watch__on_done(void *arg, const struct err *err)
 	struct client_watch *w = arg;
 	MAGIC_CHECK(w, WATCH_MAGIC);
 	w->call = NULL;
+	if (!w->status) {
+		watch__unanswered(w, err);
+		return;
+	}
 	if (!err->code && w->status != 200) {
 		_cleanup_json_ json_t *status = NULL;
+		if (servers__answered(w->c->servers, w->pools->url, w->status, w->asked_us) && watch__again(w))
+			return;
 		json_parse(buf_str(&w->in), w->in.len, &status, NULL);
 		err_from_status(status, w->status, &w->failure);
 		err = &w->failure;
@@ -164,6 +202,30 @@ static const struct http_call_ops call_ops = {
 	.on_done = watch__on_done,
 };
 
+static void watch__send(struct client_watch *w)
+{
+	struct http_header headers[6];
+	w->tries++;
+	w->pools = pools__use(w->c);
+	w->asked_us = env_now_us(w->c->base.env);
+	_cleanup_free_ char *target = xasprintf("%s%s", w->pools->prefix, buf_str(&w->target));
+	client_http__headers(w->c, NULL, headers);
+	w->call = http_call(w->pools->watches, "GET", target, headers, NULL, 0, 0, &call_ops, w);
+	watch__heard(w);
+}
+
+/* At the current server, which is another one by now; each is asked once. */
+static bool watch__again(struct client_watch *w)
+{
+	if (w->tries >= servers_count(w->c->servers))
+		return false;
+	watch__let_go(w);
+	buf_done(&w->in);
+	w->status = 0;
+	watch__send(w);
+	return true;
+}
+
 struct client_watch *http_watch__new(struct client *base, const struct client_watch_request *r,
 				     const struct client_watch_ops *ops, void *arg)
 {
@@ -174,16 +236,11 @@ struct client_watch *http_watch__new(struct client *base, const struct client_wa
 	w->kind = r->kind;
 	w->bookmarks = r->bookmarks;
 	w->silence.fn = watch__on_silence;
-	watch__heard(w);
 	w->ops = *ops;
 	w->arg = arg;
 	list_push(&c->watch_list, &w->node);
-	_cleanup_buf_ struct buf target = BUF_INIT;
-	buf_adds(&target, c->prefix);
-	target__watch(&target, r);
-	struct http_header headers[6];
-	client_http__headers(c, NULL, headers);
-	w->call = http_call(c->watches, "GET", buf_str(&target), headers, NULL, 0, 0, &call_ops, w);
+	target__watch(&w->target, r);
+	watch__send(w);
 	return w;
 }
 
@@ -191,8 +248,7 @@ void http_watch__cancel(struct client *base, struct client_watch *w)
 {
 	(void)base;
 	MAGIC_CHECK(w, WATCH_MAGIC);
-	if (w->call)
-		http_call_cancel(STEAL(w->call));
+	watch__let_go(w);
 	list_del(&w->node);
 	if (w->delivering)
 		w->dead = true;
@@ -204,4 +260,20 @@ void http_watch__free_all(struct client_http *c)
 {
 	LIST_EACH (&c->watch_list, w, struct client_watch, node)
 		http_watch__cancel(&c->base, w);
+}
+
+/* Their owners begin new ones, at the end of the list, and may let go of any. */
+void http_watch__end_elsewhere(struct client_http *c)
+{
+	const struct err moved = ERR_INIT;
+	for (bool found = true; found;) {
+		found = false;
+		LIST_EACH (&c->watch_list, w, struct client_watch, node) {
+			found = w->status && !streq(w->pools->url, servers_current(c->servers));
+			if (!found)
+				continue;
+			watch__end(w, &moved);
+			break;
+		}
+	}
 }
