@@ -24,6 +24,7 @@ struct apiserver_config {
 	const char *name;                      /* of this server; may be NULL */
 	bool alone;                            /* no other server can join this one */
 	const char *ca_key_pem;                /* signs what joins; NULL: nobody can, here */
+	int64_t cert_life_s;                   /* of what it signs; 0: a year */
 	const char *ca_pem;                    /* client certificates are verified against it; also kube-root-ca.crt */
 	const char *sa_key_pem;                /* signs and verifies ServiceAccount tokens */
 	const char *kubelet_client_cert_pem, *kubelet_client_key_pem; /* for logs and exec on nodes */

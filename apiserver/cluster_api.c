@@ -1,6 +1,7 @@
 /* The cluster of servers, for its operators: who belongs, who leads, how each stands; promote, remove, move the lead. */
 #include <errno.h>
 
+#include "apiserver/endpoints.h"
 #include "apiserver/mini_api.h"
 #include "lib/core/log.h"
 
@@ -79,6 +80,43 @@ static int cluster_look(struct request *r)
 	return REQUEST_WAIT;
 }
 const struct handler mini_handler_cluster = {.look = cluster_look};
+
+/* ---- GET servers: who is to be asked when this one is gone ---- */
+
+static json_t *api_urls(const struct store_members *m)
+{
+	json_t *list = json_array();
+	for (size_t i = 0; i < m->n; i++) {
+		const struct store_member *x = &m->members[i];
+		if (*x->api && x->wish != STORE_ROLE_NONE && x->role == x->wish)
+			json_array_append_new(list, json_string(x->api));
+	}
+	return list;
+}
+
+static void on_servers(void *arg, const struct err *err, const struct store_members *m)
+{
+	struct request *r = arg;
+	if (!request_arrived(r))
+		return;
+	bool external = store_failed(err) && err->code == -ENOTSUP;
+	if (store_failed(err) && !external)
+		fail_store(r, err);
+	else
+		result_tree(r,
+			    json_make("{s:i, s:o}", "version", MINI_VERSION, "servers",
+				      external ? endpoints_urls(r->server) : api_urls(m)),
+			    200);
+	request_resume(r, REQUEST_ANSWER);
+}
+
+static int servers_look(struct request *r)
+{
+	request_submitted(r);
+	store_members(r->server->store, true, on_servers, r);
+	return REQUEST_WAIT;
+}
+const struct handler mini_handler_servers = {.look = servers_look};
 
 /* ---- GET status: of this server ---- */
 

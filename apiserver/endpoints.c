@@ -39,6 +39,7 @@ struct endpoints {
 	} missing[BACKENDS];
 	json_t *old; /* Endpoints, or NULL */
 	uint64_t old_rev;
+	json_t *urls; /* of those listed in the last look; NULL: none yet */
 };
 
 static void look_over(struct endpoints *e, uint64_t again_us)
@@ -172,6 +173,15 @@ static void settle(struct endpoints *e)
 			e->want[n++] = e->want[i];
 	e->n = n;
 	qsort(e->want, n, sizeof(*e->want), by_port_and_ip);
+	json_decref(e->urls);
+	e->urls = json_array();
+	for (unsigned i = 0; i < n; i++)
+		json_array_append_new(e->urls, json_sprintf("https://%s:%u", e->want[i].ip, e->want[i].port));
+}
+
+json_t *endpoints_urls(const struct apiserver *a)
+{
+	return a->endpoints && a->endpoints->urls ? json_incref(a->endpoints->urls) : json_array();
 }
 
 static json_t *ports_tree(uint16_t port)
@@ -479,8 +489,10 @@ bool endpoints_busy(const struct apiserver *a)
 
 void endpoints_free(struct apiserver *a)
 {
-	if (a->endpoints)
+	if (a->endpoints) {
 		json_decref(a->endpoints->old);
+		json_decref(a->endpoints->urls);
+	}
 	free(a->endpoints);
 	a->endpoints = NULL;
 }

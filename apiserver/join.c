@@ -1,5 +1,5 @@
 /* Who comes in: servers and nodes with a join token, servers that fetch the cluster's keys, servers that lost their
- * state. Keys never travel but the cluster's own, to a member; a certificate says what this server decides, not what
+ * state; and who has new certificates in place of its own before they are over. Keys never travel but the cluster's own, to a member; a certificate says what this server decides, not what
  * the signing request asks for. A server's id is made of its public key, so that whoever asks again with the same key
  * gets the same member.
  */
@@ -8,13 +8,14 @@
 
 #include "apiserver/bootstrap_token.h"
 #include "apiserver/mini_api.h"
+#include "apiserver/node_authz.h"
 #include "apiserver/service_ip.h"
 #include "lib/client/join_token.h"
 #include "lib/core/log.h"
 #include "lib/net/pki.h"
 
-#define DAY_S      86400
 #define CERTS_MAX  3
+#define BACK_S     ((int64_t)3600) /* certificates are dated back: clocks differ */
 #define NAME_TRIES 20
 
 /* A certificate to be made. Strings are owned. */
@@ -32,6 +33,7 @@ struct wanted_cert {
  *   server:  MEMBERS --> SIGN (in the pool) --not one yet--> ADD --> answered
  *                                               `--it is one already---^
  *   node:    MEMBERS (which addresses are taken) --> SIGN --> answered
+ *   renewal: MEMBERS (does it still belong?) --> SIGN --> answered
  *
  * Signed first: only there it shows whether whoever asks holds the key. What is signed is handed out last.
  */
@@ -45,14 +47,14 @@ struct join {
 	bool any_name;              /* the name was not chosen by a person: another will do */
 	bool add;                   /* it is no member yet */
 	struct store_member member; /* of a server that is to be */
-	uint64_t replaces;
+	uint64_t replaces, renews;  /* who asks */
 	uint64_t cluster;
 	char node[254], node_ip[64];
 	json_t *members; /* for the answer */
 	struct pki_pair ca;
 	struct wanted_cert certs[CERTS_MAX];
 	size_t n_certs;
-	int64_t now_s;
+	int64_t now_s, life_s;
 	struct err err; /* of the pool */
 };
 
@@ -146,7 +148,7 @@ static int server_member(struct request *r, struct join *j, const json_t *body)
 	return rc < 0 ? rc : take_text(r, body, "api", m->api, sizeof(m->api));
 }
 
-/* The first eight bytes of the key's hash name the member. */
+/* The first eight bytes of the key's hash name the member, from its first key on. */
 static int server_cert(struct request *r, struct join *j, const json_t *body)
 {
 	uint8_t hash[32];
@@ -158,6 +160,8 @@ static int server_cert(struct request *r, struct join *j, const json_t *body)
 	j->member.id &= INT64_MAX; /* the store's ids have 63 bits */
 	if (j->member.id == 0)
 		j->member.id = 1;
+	if (j->renews)
+		j->member.id = j->renews;
 	w->common_name = xasprintf(MINI_SERVER_PREFIX "%016llx", (unsigned long long)j->member.id);
 	w->organization = xstrdup(MINI_SERVERS_GROUP);
 	w->server = w->client = true;
@@ -252,6 +256,32 @@ static int replace_decode(struct request *r)
 	return rc;
 }
 
+/* By the certificate that it has, and for no name but that one's. */
+static int renew_decode(struct request *r)
+{
+	struct join *j = join_new(r);
+	_cleanup_json_ json_t *body = NULL;
+	const struct http_peer *peer = r->http ? http_peer(r->http) : NULL;
+	const char *node = node_of_user(r->user);
+	int rc = mini_body(r, &body);
+	if (rc == 0)
+		rc = check_can_sign(r);
+	if (rc < 0)
+		return rc;
+	j->renews = mini_caller(r);
+	bool proven = !r->impersonator && peer && peer->cert_verified && streq(peer->common_name, r->user->name);
+	if (!proven || (!node && !j->renews))
+		return err_status(&r->err, ERR_FORBIDDEN,
+				  "a node or a server renews its certificate by showing the one it has");
+	if (j->renews)
+		return server_cert(r, j, body);
+	if (!streq(json_get_str(body, "name", node), node))
+		return err_status(&r->err, ERR_FORBIDDEN, "the node \"%s\" renews its own certificates alone", node);
+	json_put_str(body, "name", node);
+	j->agent = true;
+	return decode_agent(r, j, body);
+}
+
 /* ---- the members ---- */
 
 static bool name_taken(const struct store_members *m, const struct join *j, const char *name)
@@ -289,7 +319,7 @@ static int plan_server(struct request *r, struct join *j, const struct store_mem
 		return 0;
 	}
 	const struct store_member *old = mini_member_id(m, j->replaces);
-	if (j->replaces && !old)
+	if (j->renews || (j->replaces && !old))
 		return err_status(
 			&r->err, ERR_FORBIDDEN,
 			"this server was removed from the cluster: to come back it needs an empty --dir and a new "
@@ -419,6 +449,7 @@ static void on_added(void *arg, const struct err *err, uint64_t id)
 static void sign_work(struct env_work *work)
 {
 	struct join *j = CONTAINER_OF(work, struct join, work);
+	int64_t life_s = j->life_s;
 	for (size_t i = 0; i < j->n_certs; i++) {
 		struct wanted_cert *w = &j->certs[i];
 		const struct pki_request req = {.common_name = w->common_name,
@@ -427,8 +458,8 @@ static void sign_work(struct env_work *work)
 						.ips = (const char *const *)w->ips,
 						.server = w->server,
 						.client = w->client,
-						.not_before_s = j->now_s - 3600,
-						.not_after_s = j->now_s + (int64_t)MINI_SERVER_CERT_DAYS * DAY_S};
+						.not_before_s = j->now_s - MIN(life_s / 24, BACK_S),
+						.not_after_s = j->now_s + life_s};
 		if (pki_sign_csr(&j->ca, w->csr, &req, &w->cert, &j->err) < 0)
 			return;
 	}
@@ -453,6 +484,7 @@ static int sign(struct request *r, struct join *j)
 	j->ca.cert_pem = xstrdup(r->server->ca_pem);
 	j->ca.key_pem = xstrdup(r->server->ca_key_pem);
 	j->now_s = env_wall_s(r->server->env);
+	j->life_s = r->server->cert_life_s;
 	j->work = (struct env_work){.work = sign_work, .done = sign_done, .lane = ENV_LANE_POOL};
 	request_submitted(r);
 	env_submit(r->server->env, &j->work);
@@ -481,6 +513,7 @@ static int join_look(struct request *r)
 
 const struct handler mini_handler_join = {.decode = join_decode, .look = join_look};
 const struct handler mini_handler_replace = {.decode = replace_decode, .look = join_look};
+const struct handler mini_handler_renew = {.decode = renew_decode, .look = join_look};
 
 /* ---- the CA, and the cluster's keys ---- */
 

@@ -11,6 +11,8 @@ static const struct {
 	{"POST", MINI_PATH "join", false, &mini_handler_join},
 	{"GET", MINI_PATH "keys", false, &mini_handler_keys},
 	{"POST", MINI_PATH "replace", false, &mini_handler_replace},
+	{"POST", MINI_PATH "renew", false, &mini_handler_renew},
+	{"GET", MINI_PATH "servers", false, &mini_handler_servers},
 	{"GET", MINI_PATH "cluster", false, &mini_handler_cluster},
 	{"GET", MINI_PATH "status", false, &mini_handler_status},
 	{"DELETE", MINI_PATH "members/", true, &mini_handler_member},

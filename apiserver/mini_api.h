@@ -7,6 +7,8 @@
  *   POST   /mini/v1/join           a bearer of a join token: becomes a server or a node (join.c)
  *   GET    /mini/v1/keys           a server: the cluster's keys
  *   POST   /mini/v1/replace        a server that lost its state: comes back as another member
+ *   POST   /mini/v1/renew          a node or a server, with its certificate: the same names anew (join.c)
+ *   GET    /mini/v1/servers        a node or a server: {servers}, the URLs of all that serve the API (cluster_api.c)
  *   GET    /mini/v1/cluster        members, leader, alarms (cluster_api.c)
  *   GET    /mini/v1/status         this server's own figures
  *   DELETE /mini/v1/members/ID     ID: the member's id or name
@@ -20,11 +22,11 @@
 #include "apiserver/request.h"
 #include "store/cluster.h"
 
-#define MINI_PATH             "/mini/v1/"
-#define MINI_VERSION          1
-#define MINI_SERVERS_GROUP    "mini:servers"
-#define MINI_SERVER_PREFIX    "mini:server:"
-#define MINI_SERVER_CERT_DAYS 365
+#define MINI_PATH          "/mini/v1/"
+#define MINI_VERSION       1
+#define MINI_SERVERS_GROUP "mini:servers"
+#define MINI_SERVER_PREFIX "mini:server:"
+#define MINI_CERT_LIFE_S   ((int64_t)365 * 86400)
 
 /* The handler of r->route.path, or NULL with r->err set or not (405). */
 const struct handler *mini_handler(struct request *r);
@@ -44,6 +46,7 @@ bool mini_role_parse(const char *text, enum store_role *ret);
 json_t *mini_members_tree(const struct store_members *m);
 
 extern const struct handler mini_handler_ca, mini_handler_join, mini_handler_keys, mini_handler_replace;
+extern const struct handler mini_handler_renew, mini_handler_servers;
 extern const struct handler mini_handler_cluster, mini_handler_status, mini_handler_member, mini_handler_move_leader;
 extern const struct handler mini_handler_snapshot;
 

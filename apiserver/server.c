@@ -9,6 +9,7 @@
 #include "apiserver/endpoints.h"
 #include "apiserver/http_front.h"
 #include "apiserver/hub.h"
+#include "apiserver/mini_api.h"
 #include "apiserver/node_graph.h"
 #include "apiserver/nonresource.h"
 #include "apiserver/rbac.h"
@@ -70,6 +71,7 @@ int apiserver_new(struct env *env, uv_loop_t *loop, const struct apiserver_confi
 	a->kubelet_key_pem = dup_or_null(config->kubelet_client_key_pem);
 	a->advertise_ip = dup_or_null(config->advertise_ip);
 	a->advertise_port = config->advertise_port;
+	a->cert_life_s = config->cert_life_s ? config->cert_life_s : MINI_CERT_LIFE_S;
 	a->max_reading = config->max_requests ? MAX(1u, config->max_requests * 2 / 3) : 400;
 	a->max_writing = config->max_requests ? MAX(1u, config->max_requests / 3) : 200;
 	list_init(&a->requests);

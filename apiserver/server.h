@@ -48,6 +48,7 @@ struct apiserver {
 	char *service_cidr, *cluster_cidr, *ca_pem, *ca_key_pem, *name, *sa_key_pem, *kubelet_cert_pem,
 		*kubelet_key_pem, *advertise_ip;
 	uint16_t advertise_port;
+	int64_t cert_life_s;
 	unsigned node_port_min, node_port_max;
 	unsigned max_reading, max_writing;
 

@@ -107,7 +107,7 @@ static bool belong_together(const struct pki_pair *p)
 	       memcmp(a, b, sizeof(a)) == 0;
 }
 
-static int64_t leaf_life_s(void)
+int64_t certs_life_s(void)
 {
 	const char *text = getenv("MINI_TEST_CERT_LIFE_SECONDS");
 	uint64_t s;
@@ -130,7 +130,7 @@ static int issue(const struct pki_pair *ca, const struct wanted *w, struct pki_p
 			dns[n_dns++] = *n;
 		}
 	}
-	int64_t now = time(NULL), life = leaf_life_s();
+	int64_t now = time(NULL), life = certs_life_s();
 	struct pki_request req = {.common_name = w->common_name,
 				  .organizations = w->organizations,
 				  .dns_names = dns,

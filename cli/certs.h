@@ -24,5 +24,7 @@ int certs_member(const char *dir, const char *name, struct pki_pair *ret_ca_cert
 int certs_node(const char *dir, const char *node_name, const char *const *names, struct pki_pair *ret_ca_cert_only,
 	       struct pki_pair *ret_serving, struct pki_pair *ret_client, struct pki_pair *ret_proxy, struct err *err);
 void certs_done(struct certs *c);
+/* Of a new leaf certificate. */
+int64_t certs_life_s(void);
 
 #endif

@@ -116,6 +116,7 @@ static int open_api(struct server *s, const struct server_config *c, struct err 
 				      .node_port_max = 32767,
 				      .ca_pem = s->certs.ca.cert_pem,
 				      .ca_key_pem = s->certs.ca.key_pem,
+				      .cert_life_s = certs_life_s(),
 				      .sa_key_pem = s->certs.sa_key,
 				      .kubelet_client_cert_pem = s->certs.kubelet_client.cert_pem,
 				      .kubelet_client_key_pem = s->certs.kubelet_client.key_pem,

@@ -290,6 +290,85 @@ static void a_witness_stays_one(void **state)
 	http_client_free(again);
 }
 
+static int64_t life_of(const char *pem, const char *common_name)
+{
+	struct pki_cert_info info;
+	assert_int_equal(pki_cert_info(pem, &info, NULL), 0);
+	assert_string_equal(info.common_name, common_name);
+	int64_t life_s = info.not_after_s - info.not_before_s;
+	pki_cert_info_done(&info);
+	return life_s;
+}
+
+static struct api_answer *renew(struct api *f, struct http_client *as, const char *header, const char *name)
+{
+	_cleanup_free_ char *key = new_key(), *csr = csr_for(key);
+	_cleanup_json_ json_t *body = json_make("{s:s, s:s, s:s}", "csr", csr, "servingCsr", csr, "proxyCsr", csr);
+	_cleanup_buf_ struct buf text = BUF_INIT;
+	json_put_str(body, "name", name);
+	json_write(&text, body);
+	return api_call(f, as, "POST", "/mini/v1/renew", header, buf_str(&text));
+}
+
+static void a_node_renews_its_own(void **state)
+{
+	struct api *f = *state;
+	f->server->cert_life_s = 24 * 60;
+	struct http_client *node = api_client(f, "system:node:n1", "system:nodes"),
+			   *proxy = api_client(f, "system:kube-proxy", "system:node-proxier"),
+			   *ungrouped = api_client(f, "system:node:n1", NULL);
+	struct api_answer *a = renew(f, node, NULL, "n1");
+	assert_int_equal(a->status, 200);
+	assert_int_equal(life_of(api_str(a, "certificate"), "system:node:n1"), 25 * 60);
+	assert_int_equal(life_of(api_str(a, "servingCertificate"), "system:node:n1"), 25 * 60);
+	assert_int_equal(life_of(api_str(a, "proxyCertificate"), "system:kube-proxy"), 25 * 60);
+	assert_int_equal(renew(f, node, NULL, NULL)->status, 200);
+	a = renew(f, node, NULL, "n2");
+	assert_int_equal(a->status, 403);
+	assert_non_null(strstr(api_str(a, "message"), "the node \"n1\" renews its own certificates alone"));
+	assert_int_equal(renew(f, proxy, NULL, "n1")->status, 403);
+	assert_int_equal(renew(f, ungrouped, NULL, "n1")->status, 403);
+	assert_int_equal(renew(f, f->anonymous, NULL, "n1")->status, 403);
+	/* who may do everything has no certificate of a node's; who speaks for one has not, either */
+	assert_int_equal(renew(f, f->admin, NULL, "n1")->status, 403);
+	a = renew(f, f->admin, "Impersonate-User: system:node:n1\nImpersonate-Group: system:nodes", "n1");
+	assert_int_equal(a->status, 403);
+	assert_non_null(strstr(api_str(a, "message"), "by showing the one it has"));
+	/* and it is told where the servers are */
+	a = api_call(f, node, "GET", "/mini/v1/servers", NULL, NULL);
+	assert_int_equal(a->status, 200);
+	assert_true(json_is_array(json_object_get(a->json, "servers")));
+	assert_int_equal(api_call(f, proxy, "GET", "/mini/v1/servers", NULL, NULL)->status, 403);
+	http_client_free(node);
+	http_client_free(proxy);
+	http_client_free(ungrouped);
+}
+
+static void a_witness_renews_its_own(void **state)
+{
+	struct api *f = *state;
+	_cleanup_free_ char *key = new_key();
+	struct api_answer *a =
+		join(f, token(f, &(struct join_token_grant){.role = "server", .wish = "witness"}), "w", key);
+	_cleanup_free_ char *cn = xasprintf("mini:server:%s", api_str(a, "member"));
+	struct http_client *member = api_client(f, cn, "mini:servers"),
+			   *stranger = api_client(f, "mini:server:0000000000000007", "mini:servers");
+	/* with another key, it is the same member */
+	a = renew(f, member, NULL, NULL);
+	assert_int_equal(a->status, 200);
+	assert_string_equal(api_str(a, "wish"), "witness");
+	assert_int_equal(life_of(api_str(a, "certificate"), cn), 365 * 86400 + 3600);
+	assert_int_equal(json_array_size(json_object_get(api_get(f, "/mini/v1/cluster")->json, "members")), 2);
+	assert_int_equal(renew(f, stranger, NULL, NULL)->status, 403);
+	/* once it is out, its certificate is over when it is over */
+	assert_int_equal(api_call(f, f->admin, "DELETE", "/mini/v1/members/w", NULL, NULL)->status, 200);
+	a = renew(f, member, NULL, NULL);
+	assert_int_equal(a->status, 403);
+	assert_non_null(strstr(api_str(a, "message"), "was removed from the cluster"));
+	http_client_free(member);
+	http_client_free(stranger);
+}
+
 static void operators(void **state)
 {
 	struct api *f = *state;
@@ -366,8 +445,16 @@ static void what_a_secret_says(void **state)
 
 #define WITH_API(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
 static const struct CMUnitTest tests[] = {
-	WITH_API(the_ca_is_for_all),   WITH_API(a_server_joins), WITH_API(tokens_that_do_not_count),
-	WITH_API(bad_requests),        WITH_API(a_node_joins),   WITH_API(a_server_is_replaced),
-	WITH_API(a_witness_stays_one), WITH_API(operators),      cmocka_unit_test(what_a_secret_says),
+	WITH_API(the_ca_is_for_all),
+	WITH_API(a_server_joins),
+	WITH_API(tokens_that_do_not_count),
+	WITH_API(bad_requests),
+	WITH_API(a_node_joins),
+	WITH_API(a_server_is_replaced),
+	WITH_API(a_witness_stays_one),
+	WITH_API(a_node_renews_its_own),
+	WITH_API(a_witness_renews_its_own),
+	WITH_API(operators),
+	cmocka_unit_test(what_a_secret_says),
 };
 RUN_TESTS(tests)
