@@ -425,7 +425,6 @@ static void segments_begin_with_the_term(void **state)
 	assert_non_null(c->job.begin);
 	store_log_write(&c->job);
 	assert_int_equal(c->job.result, 0);
-	_cleanup_free_ char *path = segment(c, 2);
 	struct log_frame f;
 	_cleanup_buf_ struct buf b = BUF_INIT;
 	copy_out(c, 2, &b);

@@ -32,8 +32,8 @@ static const char *const patches[] = {
 	POD("\"containers\":null"),
 	"{\"metadata\":{\"finalizers\":[\"x/d\",\"x/a\"]}}",
 	"{\"metadata\":{\"$deleteFromPrimitiveList/finalizers\":[\"x/b\"]}}",
-	"{\"metadata\":{\"$deleteFromPrimitiveList/finalizers\":[\"x/a\"],\"$setElementOrder/finalizers\":[\"x/d\",\"x/c\",\"x/b\"],"
-	"\"finalizers\":[\"x/d\"]}}",
+	("{\"metadata\":{\"$deleteFromPrimitiveList/finalizers\":[\"x/a\"],\"$setElementOrder/finalizers\":[\"x/d\",\"x/c\",\"x/b\"],"
+	 "\"finalizers\":[\"x/d\"]}}"),
 	"{\"metadata\":{\"labels\":{\"$patch\":\"replace\",\"m\":\"2\"}}}",
 	"{\"metadata\":{\"labels\":{\"l\":null,\"m\":\"2\"}}}",
 	"{\"spec\":{\"strategy\":{\"$retainKeys\":[\"type\"],\"type\":\"Recreate\"}}}",
