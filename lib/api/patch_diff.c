@@ -51,6 +51,21 @@ static void add_retain_keys(json_t *patch, json_t *from, json_t *to)
 		json_array_append_new(json_need_array(patch, PATCH_RETAIN_KEYS), json_string_nocheck(keys[i]));
 }
 
+/* Where `from` has the element that `to` has at i: several may share a key, then it's the first for the first. */
+static ssize_t index_of_twin(const json_t *from, const json_t *to, size_t i, const char *key)
+{
+	const json_t *v = json_array_get(to, i);
+	size_t before = 0;
+
+	for (size_t j = 0; j < i; j++)
+		before += patch_same_element(json_array_get(to, j), v, key);
+	for (size_t j = 0; j < json_array_size(from); j++) {
+		if (patch_same_element(json_array_get(from, j), v, key) && before-- == 0)
+			return (ssize_t)j;
+	}
+	return -1;
+}
+
 /* Elements of the two lists that the patch has to name. */
 static int diff_elements(const struct diff *d, const struct patch_rule *rule, const json_t *from, const json_t *to,
 			 json_t *add, json_t *gone)
@@ -62,7 +77,7 @@ static int diff_elements(const struct diff *d, const struct patch_rule *rule, co
 		if (!json_object_get(v, key))
 			return err_status(d->err, ERR_BAD_REQUEST, "an element does not contain the merge key \"%s\"",
 					  key);
-		ssize_t at = patch_index_of(from, v, key);
+		ssize_t at = index_of_twin(from, to, i, key);
 		if (at < 0) {
 			if (d->changes)
 				json_array_append(add, v);

@@ -72,15 +72,23 @@ static json_t *plain_value(const json_t *v)
 	return json_clone(v);
 }
 
-/* Elements of `items` in the order that `order` has them. */
+/*
+ * Elements of `items` in the order that `order` has them. Several may share a key (the ports 53 of a service): they stay
+ * together, as they were.
+ */
 static json_t *sorted_by(const json_t *items, const json_t *order, const char *key)
 {
 	json_t *out = json_array();
 
 	for (size_t i = 0; i < json_array_size(order); i++) {
-		ssize_t at = patch_index_of(items, json_array_get(order, i), key);
-		if (at >= 0)
-			json_array_append(out, json_array_get(items, (size_t)at));
+		const json_t *o = json_array_get(order, i);
+		if (patch_index_of(order, o, key) != (ssize_t)i)
+			continue;
+		for (size_t j = 0; j < json_array_size(items); j++) {
+			json_t *v = json_array_get(items, j);
+			if (patch_same_element(v, o, key))
+				json_array_append(out, v);
+		}
 	}
 	for (size_t i = 0; i < json_array_size(items); i++) {
 		json_t *v = json_array_get(items, i);
@@ -215,16 +223,16 @@ static int merge_list(const struct patch_rule *rule, json_t *list, const json_t 
 /* The patch's own elements must stand in the order that the order list gives. */
 static int check_order(const json_t *patch, const json_t *order, const char *key, const char *where, struct err *err)
 {
-	ssize_t last = -1;
+	size_t at = 0;
 
 	for (size_t i = 0; i < json_array_size(patch); i++) {
 		const json_t *e = json_array_get(patch, i);
 		if (json_object_get(e, PATCH_DIRECTIVE))
 			continue;
-		ssize_t at = patch_index_of(order, e, key);
-		if (at <= last)
+		while (at < json_array_size(order) && !patch_same_element(json_array_get(order, at), e, key))
+			at++;
+		if (at++ == json_array_size(order))
 			return bad_patch(err, "the order in patch list doesn't match $setElementOrder list", where);
-		last = at;
 	}
 	return 0;
 }

@@ -11,7 +11,8 @@ static const char deployment[] =
 	"\"x/a\",\"x/b\",\"x/c\"],\"labels\":{\"l\":\"1\"}},\"spec\":{\"selector\":{\"matchLabels\":{\"a\":\"b\"}},\"strategy\":{\"type\":"
 	"\"RollingUpdate\",\"rollingUpdate\":{\"maxSurge\":1}},\"template\":{\"metadata\":{\"labels\":{\"a\":\"b\"}},\"spec\":{"
 	"\"containers\":[{\"name\":\"a\",\"image\":\"1\",\"args\":[\"x\"],\"env\":[{\"name\":\"A\",\"value\":\"1\"},{\"name\":\"B\",\"value\":"
-	"\"2\"}],\"ports\":[{\"containerPort\":80}]},{\"name\":\"b\",\"image\":\"2\"},{\"name\":\"c\",\"image\":\"3\"}],\"volumes\":[{\"name\":"
+	"\"2\"}],\"ports\":[{\"containerPort\":80}]},{\"name\":\"b\",\"image\":\"2\"},{\"name\":\"c\",\"image\":\"3\",\"ports\":["
+	"{\"containerPort\":53,\"protocol\":\"UDP\"},{\"containerPort\":53,\"protocol\":\"TCP\"},{\"containerPort\":9}]}],\"volumes\":[{\"name\":"
 	"\"v\",\"emptyDir\":{}}],\"tolerations\":[{\"key\":\"k\"}]}}}}";
 
 #define POD(x) "{\"spec\":{\"template\":{\"spec\":{" x "}}}}"
@@ -26,6 +27,11 @@ static const char *const patches[] = {
 	POD("\"$setElementOrder/containers\":[{\"name\":\"b\"},{\"name\":\"a\"}]"),
 	POD("\"containers\":[{\"name\":\"a\",\"args\":[\"y\"],\"env\":[{\"name\":\"C\",\"value\":\"3\"},{\"name\":\"A\",\"value\":null}],"
 	    "\"ports\":[{\"containerPort\":81},{\"containerPort\":80,\"name\":\"p\"}]}]"),
+	POD("\"containers\":[{\"name\":\"c\",\"ports\":[{\"containerPort\":53,\"name\":\"dns\"}]}]"),
+	POD("\"containers\":[{\"name\":\"c\",\"ports\":[{\"containerPort\":53,\"$patch\":\"delete\"}]}]"),
+	POD("\"containers\":[{\"name\":\"c\",\"$setElementOrder/ports\":[{\"containerPort\":8},{\"containerPort\":53},{\"containerPort\":53}],"
+	    "\"ports\":[{\"containerPort\":8},{\"containerPort\":53,\"name\":\"x\"},{\"containerPort\":53,\"name\":\"y\"},{"
+	    "\"containerPort\":9,\"$patch\":\"delete\"}]}]"),
 	POD("\"volumes\":[{\"name\":\"v\",\"$retainKeys\":[\"name\",\"hostPath\"],\"hostPath\":{\"path\":\"/x\"}}]"),
 	POD("\"volumes\":[{\"name\":\"u\",\"emptyDir\":{}},{\"name\":\"v\",\"$patch\":\"delete\"}]"),
 	POD("\"tolerations\":[{\"key\":\"j\"}],\"nodeSelector\":{\"a\":\"b\",\"c\":null}"),

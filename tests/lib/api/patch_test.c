@@ -176,6 +176,7 @@ static int strategic(const json_t *doc, const json_t *patch, json_t **ret, struc
 }
 
 #define ITEMS "{\"items\":[{\"name\":\"a\",\"v\":1},{\"name\":\"b\",\"v\":2},{\"name\":\"c\",\"v\":3}]}"
+#define TWINS "{\"items\":[{\"name\":\"a\",\"v\":1},{\"name\":\"a\",\"v\":2},{\"name\":\"c\",\"v\":3}]}"
 
 static void test_strategic(void **state)
 {
@@ -191,6 +192,12 @@ static void test_strategic(void **state)
 	applies(strategic, ITEMS,
 		"{\"$setElementOrder/items\":[{\"name\":\"c\"},{\"name\":\"a\"}],\"items\":[{\"name\":\"c\",\"v\":7}]}",
 		"{\"items\":[{\"name\":\"b\",\"v\":2},{\"name\":\"c\",\"v\":7},{\"name\":\"a\",\"v\":1}]}");
+	/* two of one key, as the ports of a DNS service: both stay, and what names one finds the first */
+	applies(strategic, TWINS, "{\"items\":[{\"name\":\"c\",\"v\":7}]}",
+		"{\"items\":[{\"name\":\"a\",\"v\":1},{\"name\":\"a\",\"v\":2},{\"name\":\"c\",\"v\":7}]}");
+	applies(strategic, TWINS,
+		"{\"$setElementOrder/items\":[{\"name\":\"c\"},{\"name\":\"a\"},{\"name\":\"a\"}],\"items\":[{\"name\":\"a\",\"v\":5}]}",
+		"{\"items\":[{\"name\":\"c\",\"v\":3},{\"name\":\"a\",\"v\":5},{\"name\":\"a\",\"v\":2}]}");
 	applies(strategic, "{\"set\":[\"a\",\"b\"],\"list\":[\"a\"]}", "{\"set\":[\"c\",\"a\"],\"list\":[\"c\"]}",
 		"{\"set\":[\"c\",\"a\",\"b\"],\"list\":[\"c\"]}");
 	applies(strategic, "{\"set\":[\"a\",\"b\",\"c\"]}",
@@ -263,6 +270,7 @@ static void test_three_way(void **state)
 		  "{\"strategy\":{\"type\":\"R\",\"rolling\":{\"s\":1}}}",
 		  "{\"strategy\":{\"rolling\":null,\"$retainKeys\":[\"type\"],\"type\":\"X\"}}");
 	three_way(&top, "{\"list\":[\"a\"]}", "{\"list\":[\"b\"]}", "{\"list\":[\"a\"]}", "{\"list\":[\"b\"]}");
+	three_way(&top, TWINS, TWINS, TWINS, "{}");
 	/* without a schema, lists are replaced */
 	three_way(NULL, "{\"items\":[1],\"x\":1}", "{\"items\":[2]}", "{\"items\":[1],\"x\":1,\"y\":1}",
 		  "{\"items\":[2],\"x\":null}");
