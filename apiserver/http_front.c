@@ -142,6 +142,16 @@ static int take_options(struct request *r)
 	return rc;
 }
 
+static bool takes_format(const struct request *r, enum answer_format format)
+{
+	const char *sub = r->route.subresource;
+	if (!r->res)
+		return false;
+	if (*sub)
+		return r->verb == V_GET && (streq(sub, "status") || streq(sub, "scale"));
+	return format != FORMAT_TABLE || r->verb == V_GET || r->verb == V_LIST || r->verb == V_WATCH;
+}
+
 static int take_formats(struct request *r)
 {
 	struct accept accept;
@@ -150,11 +160,8 @@ static int take_formats(struct request *r)
 	if (!accept_parse(header, &accept) && !streams)
 		return err_status(&r->err, ERR_NOT_ACCEPTABLE,
 				  "only the following media types are accepted: application/json, application/yaml");
-	r->format = accept.format;
 	r->answer_yaml = accept.yaml;
-	if (!r->res || (r->verb != V_GET && r->verb != V_LIST && r->verb != V_WATCH && accept.format == FORMAT_TABLE) ||
-	    *r->route.subresource)
-		r->format = FORMAT_JSON;
+	r->format = takes_format(r, accept.format) ? accept.format : FORMAT_JSON;
 	if (!content_type_parse(http_header(r->http, "Content-Type"), &r->body_format) && http_body(r->http)->len > 0)
 		return err_status(&r->err, ERR_UNSUPPORTED_MEDIA_TYPE,
 				  r->verb == V_PATCH

@@ -19,6 +19,11 @@ static int answer_text(struct request *r, const char *text, int status)
 	return REQUEST_SKIP_TO_ANSWER;
 }
 
+static int not_found(struct request *r)
+{
+	return err_status(&r->err, ERR_NOT_FOUND, "the server could not find the requested resource");
+}
+
 /* ---- health ---- */
 
 static void health_answer(struct request *r, bool store_ok)
@@ -32,11 +37,8 @@ static void health_answer(struct request *r, bool store_ok)
 	snprintf(name, sizeof(name), "%.*s", (int)strcspn(path + 1, "/"), path + 1);
 	_cleanup_buf_ struct buf b = BUF_INIT;
 	if (sub) {
-		bool ok = streq(sub, "/etcd")                            ? store_ok
-			  : streq(sub, "/poststarthook/start-bootstrap") ? boot_ok
-									 : true;
-		buf_adds(&b, ok ? "ok" : "failed");
-		ready = ok;
+		ready = streq(sub, "/etcd") ? store_ok : streq(sub, "/ping") || boot_ok;
+		buf_adds(&b, ready ? "ok" : "failed");
 	} else if (verbose || !ready) {
 		buf_adds(&b, "[+]ping ok\n");
 		buf_addf(&b, "[%c]etcd %s\n", store_ok ? '+' : '-',
@@ -58,8 +60,15 @@ static void on_status(void *arg, const struct err *err, const struct store_statu
 	request_resume(r, REQUEST_ANSWER);
 }
 
+static bool is_health_check(const char *sub)
+{
+	return !sub || streq(sub, "/ping") || streq(sub, "/etcd") || streq(sub, "/poststarthook/start-bootstrap");
+}
+
 static int health_look(struct request *r)
 {
+	if (!is_health_check(strchr(r->route.path + 1, '/')))
+		return not_found(r);
 	struct store *s = r->server->store;
 	request_submitted(r);
 	s->engine->status(s, on_status, r);
@@ -102,11 +111,6 @@ static int answer_metrics(struct request *r)
 	return REQUEST_SKIP_TO_ANSWER;
 }
 static const struct handler handler_metrics = {.look = metrics_look, .change = answer_metrics};
-
-static int not_found(struct request *r)
-{
-	return err_status(&r->err, ERR_NOT_FOUND, "the server could not find the requested resource");
-}
 
 static int answer_discovery(struct request *r)
 {

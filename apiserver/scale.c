@@ -4,6 +4,7 @@
 #include "apiserver/subresource.h"
 #include "apiserver/tag.h"
 #include "apiserver/write.h"
+#include "lib/api/kinds/duration.h"
 
 static json_t *scale_of(const json_t *obj)
 {
@@ -26,12 +27,37 @@ static json_t *scale_of(const json_t *obj)
 	return scale;
 }
 
+/* As `kubectl get --subresource=scale` shows it. */
+static json_t *scale_table(json_t *scale_new, int64_t now_s)
+{
+	static const char *const columns[][3] = {{"Name", "string", "name"},
+						 {"Desired", "integer", ""},
+						 {"Available", "integer", ""},
+						 {"Age", "string", ""}};
+	json_t *table = json_make("{s:s, s:s, s:{}}", "kind", "Table", "apiVersion", "meta.k8s.io/v1", "metadata");
+	json_t *meta = json_object_get(scale_new, "metadata");
+	char age[HUMAN_DURATION_MAX];
+	for (size_t i = 0; i < ARRAY_LEN(columns); i++)
+		json_array_append_new(json_need_array(table, "columnDefinitions"),
+				      json_make("{s:s, s:s, s:s, s:s, s:i}", "name", columns[i][0], "type",
+						columns[i][1], "format", columns[i][2], "description", "", "priority",
+						0));
+	json_t *cells = json_make("[s, I, I, s]", json_get_str(meta, "name", ""),
+				  (json_int_t)json_get_int(json_object_get(scale_new, "spec"), "replicas", 0),
+				  (json_int_t)json_get_int(json_object_get(scale_new, "status"), "replicas", 0),
+				  human_age(json_get_str(meta, "creationTimestamp", ""), now_s, age));
+	json_array_append_new(json_need_array(table, "rows"),
+			      json_make("{s:o, s:o}", "cells", cells, "object", scale_new));
+	return table;
+}
+
 static int get_scale(struct request *r)
 {
 	json_t *old = old_tree(r);
 	if (!old)
 		return r->err.code;
-	result_tree(r, scale_of(old), 200);
+	json_t *scale = scale_of(old);
+	result_tree(r, r->format == FORMAT_TABLE ? scale_table(scale, env_wall_s(r->server->env)) : scale, 200);
 	return REQUEST_SKIP_TO_ANSWER;
 }
 

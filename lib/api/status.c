@@ -29,7 +29,8 @@ static void put_details(json_t *status, const struct err *err)
 	}
 	if (err->retry_after_s)
 		json_put_int(details, "retryAfterSeconds", err->retry_after_s);
-	if (json_object_size(details))
+	/* kubectl looks into the details of every 404, there or not: `kubectl debug` crashes without them */
+	if (json_object_size(details) || err->reason == ERR_NOT_FOUND)
 		json_put(status, "details", details);
 	else
 		json_decref(details);

@@ -47,15 +47,41 @@ void http_escape(struct buf *out, const char *s)
 
 const char *http_status_text(int status)
 {
-	switch (status) {
-#define X(num, name, string)                                                                                           \
-	case num:                                                                                                      \
-		return #string;
-		HTTP_STATUS_MAP(X)
-#undef X
-	default:
-		return "Unknown";
+	static const struct {
+		int status;
+		const char *text;
+	} texts[] = {
+		{101, "Switching Protocols"},
+		{200, "OK"},
+		{201, "Created"},
+		{202, "Accepted"},
+		{204, "No Content"},
+		{304, "Not Modified"},
+		{400, "Bad Request"},
+		{401, "Unauthorized"},
+		{403, "Forbidden"},
+		{404, "Not Found"},
+		{405, "Method Not Allowed"},
+		{406, "Not Acceptable"},
+		{408, "Request Timeout"},
+		{409, "Conflict"},
+		{410, "Gone"},
+		{413, "Request Entity Too Large"},
+		{415, "Unsupported Media Type"},
+		{422, "Unprocessable Entity"},
+		{429, "Too Many Requests"},
+		{431, "Request Header Fields Too Large"},
+		{500, "Internal Server Error"},
+		{501, "Not Implemented"},
+		{502, "Bad Gateway"},
+		{503, "Service Unavailable"},
+		{504, "Gateway Timeout"},
+	};
+	for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+		if (texts[i].status == status)
+			return texts[i].text;
 	}
+	return "Unknown";
 }
 
 void http_add_header(struct buf *out, const char *name, const char *value)

@@ -436,6 +436,12 @@ static void scales(void **state)
 	a = api_get(f, DEPLOY "/d/scale");
 	assert_string_equal(api_str(a, "kind"), "Scale");
 	assert_string_equal(api_str(a, "status.selector"), "a=b");
+#define AS_TABLE "Accept: application/json;as=Table;v=v1;g=meta.k8s.io"
+	a = api_call(f, f->admin, "GET", DEPLOY "/d/scale", AS_TABLE, NULL);
+	assert_string_equal(api_str(a, "columnDefinitions.1.name"), "Desired");
+	assert_string_equal(api_str(a, "rows.0.cells.1"), "1");
+	a = api_call(f, f->admin, "GET", DEPLOY "/d/status", AS_TABLE, NULL);
+	assert_string_equal(api_str(a, "columnDefinitions.2.name"), "Up-to-date");
 	a = api_call(f, f->admin, "PATCH", DEPLOY "/d/scale", "Content-Type: application/merge-patch+json",
 		     "{\"spec\":{\"replicas\":4}}");
 	assert_int_equal(a->status, 200);
@@ -475,6 +481,10 @@ static void discovery(void **state)
 	assert_string_equal(a->content_type, "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList");
 	assert_int_equal(api_get(f, "/apis/none")->status, 404);
 	assert_non_null(strstr(buf_str(&api_get(f, "/readyz?verbose")->body), "readyz check passed"));
+	assert_int_equal(api_get(f, "/livez/ping")->status, 200);
+	a = api_get(f, "/livez/nothing");
+	assert_int_equal(a->status, 404);
+	assert_true(json_is_object(json_object_get(a->json, "details")));
 }
 
 /* ---- the other door ---- */
