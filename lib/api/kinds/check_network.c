@@ -124,6 +124,22 @@ static void check_external_name(const json_t *spec, const char *path, struct err
 		fault_invalid(err, at(path, "externalName"), name, why);
 }
 
+/* One family, IPv4: what wants both, or the other, is refused as by any cluster with one. */
+static void check_families(const json_t *spec, const char *path, struct err *err)
+{
+	const json_t *families = json_object_get(spec, "ipFamilies");
+	const char *policy = json_get_str(spec, "ipFamilyPolicy", "");
+
+	if (streq(policy, "RequireDualStack"))
+		fault_invalid(err, at(path, "ipFamilyPolicy"), policy,
+			      "this cluster is not configured for dual-stack services");
+	for (size_t i = 0; i < json_array_size(families); i++) {
+		const char *family = json_string_value(json_array_get(families, i));
+		if (family && streq(family, "IPv6"))
+			fault_invalid(err, at(path, "ipFamilies[%zu]", i), family, "not configured on this cluster");
+	}
+}
+
 void service__check_spec(const json_t *obj, const json_t *old, const char *path, struct err *err)
 {
 	const char *policy = json_get_str(obj, "externalTrafficPolicy", "");
@@ -132,6 +148,7 @@ void service__check_spec(const json_t *obj, const json_t *old, const char *path,
 
 	check_ports(obj, path, err);
 	check_cluster_ip(obj, path, err);
+	check_families(obj, path, err);
 	if (old)
 		check_cluster_ip_kept(obj, old, path, err);
 	if (type_is(obj, "ExternalName"))

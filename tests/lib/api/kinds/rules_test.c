@@ -286,6 +286,10 @@ static void services(_unused_ void **state)
 		 "spec.clusterIPs[0]: Invalid value: \"None\": may not be set to 'None' for NodePort services\n"},
 		{"svc", SERVICE, "{'spec':{'type':'ExternalName','clusterIP':null,'clusterIPs':null}}",
 		 "spec.externalName: Required value\n"},
+		{"svc", SERVICE, "{'spec':{'ipFamilyPolicy':'PreferDualStack','ipFamilies':['IPv4']}}", ""},
+		{"svc", SERVICE, "{'spec':{'ipFamilyPolicy':'RequireDualStack','ipFamilies':['IPv4','IPv6']}}",
+		 "spec.ipFamilyPolicy: Invalid value: \"RequireDualStack\": this cluster is not configured for dual-stack "
+		 "services\nspec.ipFamilies[1]: Invalid value: \"IPv6\": not configured on this cluster\n"},
 		{"svc", SERVICE, "{'spec':{'selector':{'a/b/c':'d'}}}",
 		 "spec.selector: Invalid value: \"a/b/c\": a qualified name must consist of alphanumeric characters, '-', '_' "
 		 "or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or "
