@@ -53,23 +53,6 @@ static struct slice_plan *slices_add(struct slices *s, struct object *have, json
 	return p;
 }
 
-/* Members in one order and form, whatever the server made of zero values, so that equal ports compare equal. */
-static json_t *normal_ports(const json_t *ports)
-{
-	json_t *out = json_array();
-	size_t i;
-	json_t *p;
-	json_array_foreach((json_t *)ports, i, p)
-	{
-		json_t *e = json_make("{s:s, s:I, s:s}", "name", json_get_str(p, "name", ""), "port",
-				      (json_int_t)json_get_int(p, "port", 0), "protocol",
-				      json_get_str(p, "protocol", "TCP"));
-		json_put_str(e, "appProtocol", json_get_str(p, "appProtocol", NULL));
-		json_array_append_new(out, e);
-	}
-	return out;
-}
-
 static json_t *make_endpoint(struct endpointslice_controller *c, const struct target *t, const char *service)
 {
 	json_t *e = json_make("{s:[s], s:{s:b, s:b, s:b}, s:o}", "addresses", t->info->ip, "conditions", "ready",
@@ -103,7 +86,7 @@ static bool slice_has(const struct slice_plan *p, const char *uid)
 static void plan_target(struct endpointslice_controller *c, struct slices *s, const struct target *t,
 			const char *service, bool stay)
 {
-	_cleanup_json_ json_t *ports = normal_ports(t->ports);
+	_cleanup_json_ json_t *ports = ports_normal(t->ports);
 	char *key = json_dumps(ports, JSON_COMPACT | JSON_SORT_KEYS);
 	struct slice_plan *to = NULL;
 	for (size_t i = 0; i < s->n && !to; i++) {
@@ -128,7 +111,7 @@ static void plan_all(struct endpointslice_controller *c, struct slices *s, const
 				continue;
 			if (pass == 0)
 				for (size_t j = 0; j < had && !stays[i]; j++) {
-					_cleanup_json_ json_t *ports = normal_ports(t->v[i].ports);
+					_cleanup_json_ json_t *ports = ports_normal(t->v[i].ports);
 					stays[i] = json_equal(s->v[j].ports, ports) &&
 						   slice_has(&s->v[j], t->v[i].pod->uid);
 				}
@@ -220,7 +203,7 @@ static void slices_read(struct endpointslice_controller *c, const char *key, str
 	for (size_t i = 0; i < n; i++) {
 		_cleanup_json_ json_t *tree = object_tree(v[i]);
 		if (!meta_deleting(tree))
-			slices_add(s, v[i], normal_ports(json_object_get(tree, "ports")));
+			slices_add(s, v[i], ports_normal(json_object_get(tree, "ports")));
 	}
 }
 

@@ -40,6 +40,7 @@ struct controller *deployment_controller_new(struct controllers *c);
 struct controller *replicaset_controller_new(struct controllers *c);
 struct controller *endpoints_controller_new(struct controllers *c);
 struct controller *endpointslice_controller_new(struct controllers *c);
+struct controller *endpointslicemirroring_controller_new(struct controllers *c);
 struct controller *namespace_controller_new(struct controllers *c);
 struct controller *gc_controller_new(struct controllers *c);
 struct controller *nodelifecycle_controller_new(struct controllers *c);

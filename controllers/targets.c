@@ -149,3 +149,19 @@ json_t *targets_labels(const struct targets *t, const json_t *service_tree)
 		json_object_del(labels, LABEL_HEADLESS);
 	return labels;
 }
+
+json_t *ports_normal(const json_t *ports)
+{
+	json_t *out = json_array();
+	size_t i;
+	json_t *p;
+	json_array_foreach((json_t *)ports, i, p)
+	{
+		json_t *e = json_make("{s:s, s:I, s:s}", "name", json_get_str(p, "name", ""), "port",
+				      (json_int_t)json_get_int(p, "port", 0), "protocol",
+				      json_get_str(p, "protocol", "TCP"));
+		json_put_str(e, "appProtocol", json_get_str(p, "appProtocol", NULL));
+		json_array_append_new(out, e);
+	}
+	return out;
+}

@@ -38,4 +38,8 @@ void targets_on_pod(struct controllers *c, struct reconciler *queue, struct info
 /* The Service's labels for its endpoints, with the headless mark. New reference. */
 json_t *targets_labels(const struct targets *t, const json_t *service_tree);
 
+/* Ports of a slice with their members in one order and form, whatever the server made of zero values, so that equal
+ * ports compare equal. New reference. */
+json_t *ports_normal(const json_t *ports);
+
 #endif

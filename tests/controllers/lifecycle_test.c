@@ -130,6 +130,43 @@ static void test_many_endpoints(void **state)
 	assert_int_equal(fake_count(w->f.client, "Endpoints", "default"), 0);
 }
 
+/* Endpoints made by hand for a service without a selector get slices; the service's own controller keeps out. */
+static void test_mirrored_endpoints(void **state)
+{
+	struct world *w = *state;
+	fake_add(w->f.client, "{'kind':'Service','metadata':{'name':'db'},'spec':{'clusterIP':'10.96.0.6','ports':[{"
+			      "'port':80,'targetPort':5432}]}}");
+	fake_add(w->f.client, "{'kind':'Endpoints','metadata':{'name':'db','labels':{'a':'b'}},'subsets':[{'addresses':"
+			      "[{'ip':'192.0.2.1'},{'ip':'192.0.2.2','hostname':'h'}],'notReadyAddresses':[{'ip':"
+			      "'192.0.2.3'}],'ports':[{'port':5432,'protocol':'TCP'}]}]}");
+	fake_add(w->f.client, "{'kind':'Endpoints','metadata':{'name':'alone'},'subsets':[{'addresses':[{'ip':"
+			      "'192.0.2.9'}],'ports':[{'port':1}]}]}");
+	fake_run(&w->f, SECOND);
+	_cleanup_json_ json_t *slice = only_slice(w);
+	assert_string_equal(meta_label(slice, "kubernetes.io/service-name"), "db");
+	assert_string_equal(meta_label(slice, "endpointslice.kubernetes.io/managed-by"),
+			    "endpointslicemirroring-controller.k8s.io");
+	assert_string_equal(meta_label(slice, "a"), "b");
+	json_t *list = json_object_get(slice, "endpoints");
+	assert_int_equal(json_array_size(list), 3);
+	assert_string_equal(json_get_str(json_array_get(list, 1), "hostname", ""), "h");
+	assert_false(json_get_bool(json_object_get(json_array_get(list, 2), "conditions"), "ready", true));
+	fake_patch(w->f.client, "Endpoints", "default", "db",
+		   "{'subsets':[{'addresses':[{'ip':'192.0.2.4'}],'ports':[{"
+		   "'port':5432,'protocol':'TCP'}]}]}");
+	fake_run(&w->f, SECOND);
+	_cleanup_json_ json_t *changed = only_slice(w);
+	assert_int_equal(json_array_size(json_object_get(changed, "endpoints")), 1);
+	assert_string_equal(json_get_str(json_object_get(changed, "metadata"), "name", ""),
+			    json_get_str(json_object_get(slice, "metadata"), "name", "-"));
+	/* a service that gets a selector is the other controller's */
+	fake_patch(w->f.client, "Service", "default", "db", "{'spec':{'selector':{'app':'db'}}}");
+	fake_run(&w->f, SECOND);
+	_cleanup_json_ json_t *own = only_slice(w);
+	assert_string_equal(meta_label(own, "endpointslice.kubernetes.io/managed-by"),
+			    "endpointslice-controller.k8s.io");
+}
+
 static void test_cascade(void **state)
 {
 	struct world *w = *state;
@@ -333,19 +370,13 @@ int main(void)
 	cmocka_set_message_output(CM_OUTPUT_TAP);
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, world_free)
 	const struct CMUnitTest tests[] = {
-		T(test_endpoints),
-		T(test_terminating_is_not_ready),
-		T(test_many_endpoints),
-		T(test_cascade),
-		T(test_foreground),
-		T(test_orphan),
-		T(test_absent_owner),
-		T(test_namespace),
-		T(test_account_comes_back),
-		T(test_pod_cidr),
-		T(test_node_lost),
-		T(test_node_comes_back),
-		cmocka_unit_test(test_same_seed_same_life),
+		T(test_endpoints),       T(test_terminating_is_not_ready),
+		T(test_many_endpoints),  T(test_mirrored_endpoints),
+		T(test_cascade),         T(test_foreground),
+		T(test_orphan),          T(test_absent_owner),
+		T(test_namespace),       T(test_account_comes_back),
+		T(test_pod_cidr),        T(test_node_lost),
+		T(test_node_comes_back), cmocka_unit_test(test_same_seed_same_life),
 	};
 	return cmocka_run_group_tests_name("lifecycle", tests, NULL, NULL);
 }
