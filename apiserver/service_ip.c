@@ -449,8 +449,9 @@ int service_ip_refused(struct request *r, const struct service_ip_claim *claim, 
 		if (!k->asked)
 			continue;
 		bool ip = str_starts(k->key, IP_PREFIX);
-		err_add_cause(&r->err, "FieldValueInvalid", k->field, "Invalid value: %s%s%s: %s%s%s", ip ? "[\"" : "",
-			      k->value, ip ? "\"]" : "", ip ? "failed to allocate IP " : "", ip ? k->value : "",
+		err_add_cause(&r->err, "FieldValueInvalid", k->field, "Invalid value: %s%s%s: %s%s%s",
+			      ip ? "[]string{\"" : "", k->value, ip ? "\"}" : "", ip ? "failed to allocate IP " : "",
+			      ip ? k->value : "",
 			      ip ? ": provided IP is already allocated" : "provided port is already allocated");
 		schema_invalid_message(&r->err, r->kind, r->route.name);
 		return r->err.code;

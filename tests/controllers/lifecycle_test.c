@@ -235,7 +235,18 @@ static void test_namespace(void **state)
 	assert_non_null(fake_find(w->f.client, "ServiceAccount", "team", "default"));
 	assert_string_equal(fake_text(&w->f, "ConfigMap", "team", "kube-root-ca.crt", "data|ca.crt"), "CA");
 	assert_int_equal(fake_ready_pods(&w->f, "team"), 2);
+	fake_add(w->f.client,
+		 "{'kind':'ConfigMap','metadata':{'name':'held','namespace':'team','finalizers':['a.b/c']}}");
 	fake_delete(w->f.client, "Namespace", NULL, "team", NULL, -1);
+	fake_run(&w->f, 10 * SECOND);
+	_cleanup_json_ json_t *ns = fake_tree(w->f.client, "Namespace", NULL, "team");
+	json_t *conditions = json_path(ns, "status", "conditions", NULL);
+	assert_int_equal(json_array_size(conditions), 5);
+	assert_string_equal(json_get_str(json_array_get(conditions, 3), "message", ""),
+			    "Some resources are remaining: configmaps. has 1 resource instances");
+	assert_string_equal(json_get_str(json_array_get(conditions, 4), "message", ""),
+			    "Some content in the namespace has finalizers remaining: a.b/c in 1 resource instances");
+	fake_patch(w->f.client, "ConfigMap", "team", "held", "{'metadata':{'finalizers':null}}");
 	fake_run(&w->f, 10 * SECOND);
 	assert_null(fake_find(w->f.client, "Namespace", NULL, "team"));
 	assert_int_equal(fake_count(w->f.client, "Pod", "team"), 0);
