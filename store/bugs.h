@@ -32,7 +32,9 @@ enum {
 	BUG_SNAPSHOT_KEEPS_LOG = 21,   /* a copy of the state is taken in, and the log goes on with what it had */
 	BUG_CONFIG_NOT_STORED = 22,    /* a configuration is applied, and the state does not say so */
 	BUG_REMOVED_GOES_ON = 23,      /* a removed member does not end */
-	BUG_COUNT = 23
+	BUG_RENEWED_ENDS = 24,         /* a lease ends that was renewed after its end was proposed */
+	BUG_COPY_UNVERIFIED = 25,      /* a copy's half is believed to be there, and the whole to be sound */
+	BUG_COUNT = 25
 };
 
 #endif

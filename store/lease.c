@@ -126,7 +126,7 @@ bool lease__expire(struct engine *e, const struct store_cmd *cmd, uint64_t term)
 	struct lease *l = lease__get(e, cmd->number);
 	if (!l)
 		return false;
-	if (l->renewed == cmd->renewed && term == cmd->term) {
+	if ((l->renewed == cmd->renewed || BUG(BUG_RENEWED_ENDS)) && term == cmd->term) {
 		lease__revoke(e, cmd->number);
 		return true;
 	}

@@ -196,21 +196,21 @@ static int by_number(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-/* The log begins with the newest segment that began it anew, or with the oldest: from there on all must be there. Returns
- * how many of those found lie before it. */
+/* The log begins with the newest segment that began it anew, or after the newest gap, or with the oldest. What lies before
+ * was dropped: names may go from a directory in any order, and whether the state holds all that is gone is for the store
+ * to see. Returns how many of those found that is. */
 static int find_segments(struct store_log *log, const struct found *f, struct err *err)
 {
 	size_t i = f->n;
 	while (i > 0) {
+		if (i < f->n && f->seqs[i - 1] + 1 != f->seqs[i])
+			break;
 		i--;
 		struct store_log_segment *s = log__segment_new(log, f->seqs[i]);
 		log__segment_push(log, s);
 		int rc = read_header(log, s, err);
 		if (rc)
 			return rc;
-		if (i + 1 < f->n && f->seqs[i] + 1 != f->seqs[i + 1])
-			return damage(err, s, (uint64_t)MAX(log->disk->ops->size(s->file), (int64_t)0),
-				      "the next segment is missing");
 		if (s->anew)
 			break;
 	}
@@ -269,7 +269,7 @@ int log__recover(struct store_log *log, struct err *err)
 	rc = load_segments(log, err);
 	if (!rc && log->found_term)
 		rc = settle_term(log, err);
-	for (int i = 0; !rc && i < before; i++) { /* a reset that did not get to clean up */
+	for (int i = 0; !rc && i < before; i++) { /* a reset, or a drop, that did not get to clean up */
 		_cleanup_free_ char *path = log__path(log, seqs[i]);
 		log->disk->ops->unlink(log->disk, path);
 	}

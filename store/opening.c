@@ -131,10 +131,12 @@ static int join_log(struct engine *e, const char *dir, const struct store_config
 		hs->vote = meta->vote;
 	}
 	if (info.base > meta->applied)
-		return err_set(err, -EUCLEAN,
-			       "the log begins after entry %" PRIu64 ", but the state ends at %" PRIu64
-			       ": %s/state.db is not the one that belongs to it. Restore the store from a snapshot",
-			       info.base, meta->applied, dir);
+		return err_set(
+			err, -EUCLEAN,
+			"the log begins after entry %" PRIu64 ", but the state ends at %" PRIu64
+			": %s/state.db is not the one that belongs to it, or a part of %s/log is missing. Restore the "
+			"store from a snapshot",
+			info.base, meta->applied, dir, dir);
 	if (config->has_log && meta->applied && !info.bytes)
 		return err_set(
 			err, -EUCLEAN,

@@ -45,7 +45,7 @@ int64_t copy__read(const struct copy *c, void *buf, size_t len, uint64_t off)
 					    (char *)buf + done, len - done, off + done));
 }
 
-static int sum(struct copy *c)
+static int sum(const struct copy *c, uint8_t ret[SHA256_SIZE])
 {
 	_cleanup_free_ char *buf = xmalloc(READ_SIZE);
 	struct sha256_ctx *sha = sha256_new();
@@ -56,8 +56,15 @@ static int sum(struct copy *c)
 		if (n > 0)
 			sha256_update(sha, buf, (size_t)n);
 	}
-	sha256_final(sha, c->info.sha256);
+	sha256_final(sha, ret);
 	return n < 0 ? (int)n : 0;
+}
+
+int copy__verify(const struct copy *c)
+{
+	uint8_t now[SHA256_SIZE];
+	int rc = sum(c, now);
+	return rc ? rc : memcmp(now, c->info.sha256, sizeof(now)) == 0 ? 0 : -EUCLEAN;
 }
 
 static int make(struct copy *c)
@@ -75,7 +82,7 @@ static int make(struct copy *c)
 	c->info.data_bytes = (uint64_t)size;
 	snprintf(c->info.program, sizeof(c->info.program), "%s", MINI_VERSION);
 	snapshot_file_put_header(&c->info, c->header);
-	return sum(c);
+	return sum(c, c->info.sha256);
 }
 
 static void work(struct env_work *w)

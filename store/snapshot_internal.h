@@ -45,6 +45,8 @@ struct copy *copy__make(struct engine *e, uint64_t need, void (*done)(void *arg,
 void copy__unref(struct copy *c); /* accepts NULL; the file goes with the last one, in the pool */
 /* A part of the snapshot's bytes, any thread: how many, fewer only at the end; or a negative errno. */
 int64_t copy__read(const struct copy *c, void *buf, size_t len, uint64_t off);
+/* Is it still what it was? -EUCLEAN: no. Reads all of it; any thread. */
+int copy__verify(const struct copy *c);
 static inline uint64_t copy__bytes(const struct copy *c)
 {
 	return snapshot_file_bytes(&c->info);
@@ -58,6 +60,7 @@ struct stream {
 	struct engine *engine;
 	struct raft_chunk_wanted wanted;
 	struct copy *copy; /* it reads from; NULL: waits for one */
+	bool again;        /* of a copy that it began to take before: that may have been refused as damaged */
 	char *piece;
 	int64_t n;
 };

@@ -18,6 +18,14 @@ static void refuse(struct engine *e, struct stream *s)
 	stream_end(s);
 }
 
+/* The one that is sent lives on while somebody reads from it; nobody new does. */
+static void forget(struct engine *e)
+{
+	struct snapshots *sn = e->snapshots;
+	if (sn->sent && sn->sent->phase != COPY_WAITS && sn->sent->phase != COPY_MADE)
+		copy__unref(STEAL(sn->sent));
+}
+
 static void answer(struct engine *e, struct stream *s)
 {
 	const struct copy *c = s->copy;
@@ -32,6 +40,8 @@ static void answer(struct engine *e, struct stream *s)
 								 .len = (size_t)s->n,
 								 .data = s->piece,
 								 .last = off + (uint64_t)s->n >= copy__bytes(c)});
+	if (s->n < 0 && e->snapshots->sent == c) /* damaged where it lies: the next try is of another one */
+		forget(e);
 	if (rc && rc != -EAGAIN)
 		raft_chunk_failed(e->raft, s->wanted.peer);
 	stream_end(s);
@@ -43,6 +53,8 @@ static void read_piece(struct env_work *w)
 	size_t max = s->n > 0 ? (size_t)s->n : SNAPSHOT_PIECE;
 	s->piece = xmalloc(max);
 	int rc = failpoint_error(SNAPSHOT_READ);
+	if (!rc && s->again)
+		rc = copy__verify(s->copy);
 	s->n = rc ? rc : copy__read(s->copy, s->piece, max, s->wanted.offset);
 }
 
@@ -62,6 +74,7 @@ static void piece_read(struct env_work *w)
 
 static void serve(struct engine *e, struct stream *s, struct copy *c)
 {
+	s->again = s->wanted.id == c->id && !s->wanted.offset;
 	if (s->wanted.id != c->id) /* another one, or none yet: from the start */
 		s->wanted.offset = 0;
 	c->refs++;
@@ -72,14 +85,6 @@ static void serve(struct engine *e, struct stream *s, struct copy *c)
 	e->snapshots->works++;
 	failpoint(SNAPSHOT_SEND);
 	env_submit(e->env, &s->work);
-}
-
-/* The one that is sent lives on while somebody reads from it; nobody new does. */
-static void forget(struct engine *e)
-{
-	struct snapshots *sn = e->snapshots;
-	if (sn->sent && sn->sent->phase != COPY_WAITS && sn->sent->phase != COPY_MADE)
-		copy__unref(STEAL(sn->sent));
 }
 
 static void copy_done(void *arg, struct copy *c)

@@ -8,6 +8,7 @@
 #include <inttypes.h>
 
 #include "lib/core/failpoint.h"
+#include "store/bugs.h"
 #include "store/snapshot_take.h"
 
 #define HEAD_MAGIC    "MINIPART"
@@ -61,7 +62,7 @@ static int write_record(struct taking *t)
 	memcpy(r.magic, HEAD_MAGIC, sizeof(r.magic));
 	r.crc = record_crc(&r);
 	int rc = failpoint_error(SNAPSHOT_RECORD);
-	if (!rc)
+	if (!rc && !BUG(BUG_COPY_UNVERIFIED))
 		rc = t->disk->ops->sync(t->data);
 	if (!rc)
 		rc = t->disk->ops->pwrite(t->head, &r, sizeof(r), 0);
@@ -146,6 +147,10 @@ static int verify(struct taking *t, struct snapshot_file_info *ret, struct err *
 	if (!rc)
 		rc = check_file(t, t->head, HEAD_TRAILER, SNAPSHOT_FILE_TRAILER, c);
 	int end = snapshot_check_end(c, ret, err);
+	if (BUG(BUG_COPY_UNVERIFIED)) {
+		*ret = t->info;
+		return 0;
+	}
 	return rc ? err_set(err, rc, "it cannot be read back: %s", strerror(-rc)) : end;
 }
 

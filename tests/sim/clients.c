@@ -7,6 +7,7 @@
 #include "tests/sim/sim.h"
 
 #define PATIENCE_US 700000u
+#define FREE_KEYS   (SIM_KEYS - SIM_LEASED)
 
 enum op_kind {
 	OP_PUT,
@@ -39,8 +40,9 @@ struct op {
 	unsigned keys[3];
 	uint64_t values[3]; /* 0: a deletion */
 	uint64_t lease, rev, expected;
-	bool stale, must; /* must: an error is a violation */
-	bool counted;     /* a client's */
+	struct sim_client *keeper; /* whose lease it is about */
+	bool stale, must;          /* must: an error is a violation */
+	bool counted;              /* a client's */
 };
 
 static uint64_t next_value;
@@ -221,11 +223,28 @@ static void wrote(struct op *o, const struct store_txn_resp *r)
 						   .writes = true});
 }
 
+/* Just over its time, when its end may be under way; or too late. */
+static void keeper_rests(struct sim_client *c, const struct sim_lease *l)
+{
+	c->next_us = l->renewed_us + l->ttl_s * 1000000 + rand_below(&sim.rand, 500000);
+}
+
+static void keeper_wrote(struct op *o, const struct err *err)
+{
+	if (o->keeper && err)
+		o->keeper->lease = 0; /* it is gone */
+	if (!o->keeper || err)
+		return;
+	o->keeper->put = true;
+	keeper_rests(o->keeper, ledger_lease(o->lease));
+}
+
 static void on_txn(void *arg, const struct err *err, const struct store_txn_resp *r)
 {
 	struct op *o = arg;
 	if (take(o, err) && r && r->succeeded) {
 		wrote(o, r);
+		keeper_wrote(o, NULL);
 	} else if (r && sim_server_alive(o->server) && o->server->life == o->life) {
 		/* the compare failed, and the current value was told */
 		struct seen *s = begin(o, SEEN_VALUES, r->rev, true);
@@ -237,6 +256,8 @@ static void on_txn(void *arg, const struct err *err, const struct store_txn_resp
 		remember(&kv);
 		ledger_lin(o->key, (struct lin_op){.call = o->call, .ret = s->ret, .sees = true, .seen = kv.value});
 	}
+	if (err)
+		keeper_wrote(o, err);
 	free(o);
 }
 
@@ -276,21 +297,35 @@ static void on_range(void *arg, const struct err *err, const struct store_range_
 	free(o);
 }
 
+static void lease_answered(struct op *o, const struct err *err, uint64_t value)
+{
+	struct sim_client *k = o->keeper;
+	if (k && err && err->code == -ENOENT)
+		k->lease = 0;
+	if (err || (o->kind == OP_GRANT && n_leases == ARRAY_LEN(leases) && !k))
+		return;
+	struct sim_lease *l = ledger_lease(o->kind == OP_GRANT ? value : o->lease);
+	l->renewed_us = MAX(l->renewed_us, o->call_us);
+	if (o->kind == OP_GRANT)
+		l->ttl_s = o->rev;
+	if (k && o->kind == OP_GRANT) {
+		k->lease = value;
+		k->put = false;
+	} else if (o->kind == OP_GRANT) {
+		leases[n_leases++] = value;
+	} else if (k) {
+		keeper_rests(k, l);
+	}
+}
+
 static void on_number(void *arg, const struct err *err, uint64_t value)
 {
 	struct op *o = arg;
-	if (take(o, err) && !err) {
-		if (o->kind == OP_GRANT && n_leases < ARRAY_LEN(leases)) {
-			struct sim_lease *l = ledger_lease(value);
-			l->ttl_s = o->rev;
-			l->renewed_us = o->call_us;
-			leases[n_leases++] = value;
-		} else if (o->kind == OP_KEEPALIVE) {
-			struct sim_lease *l = ledger_lease(o->lease);
-			l->renewed_us = MAX(l->renewed_us, o->call_us);
-		} else if (o->kind == OP_COMPACT) {
+	if (take(o, err)) {
+		if (o->kind == OP_GRANT || o->kind == OP_KEEPALIVE)
+			lease_answered(o, err, value);
+		else if (o->kind == OP_COMPACT && !err)
 			o->users->compactions++;
-		}
 	}
 	free(o);
 }
@@ -355,17 +390,17 @@ static enum op_kind choose(void)
 	return OP_PUT;
 }
 
-static void choose_range(struct op *o)
+static void choose_range(struct op *o, unsigned keys)
 {
-	o->lo = (unsigned)rand_below(&sim.rand, SIM_KEYS);
-	o->hi = (unsigned)rand_between(&sim.rand, o->lo + 1, SIM_KEYS);
+	o->lo = (unsigned)rand_below(&sim.rand, keys);
+	o->hi = (unsigned)rand_between(&sim.rand, o->lo + 1, keys);
 }
 
 static void fill_multi(struct op *o)
 {
 	o->n = (size_t)rand_between(&sim.rand, 2, 3);
 	for (size_t i = 0; i < o->n; i++) {
-		o->keys[i] = (o->key + (unsigned)i * 5) % SIM_KEYS;
+		o->keys[i] = (o->key + (unsigned)i * 5) % FREE_KEYS;
 		o->values[i] = rand_chance(&sim.rand, 250000) ? 0 : ++next_value;
 	}
 }
@@ -393,7 +428,7 @@ static void ask_lease(struct op *o)
 	const struct store_engine *e = o->server->store->engine;
 	o->n = 0;
 	if (o->kind == OP_GRANT) {
-		o->rev = rand_between(&sim.rand, 1, 4);
+		o->rev = o->keeper ? 1 : rand_between(&sim.rand, 1, 4);
 		e->lease_grant(o->server->store, o->rev, on_number, o);
 	} else if (o->kind == OP_KEEPALIVE) {
 		e->lease_keepalive(o->server->store, o->lease, on_number, o);
@@ -403,15 +438,36 @@ static void ask_lease(struct op *o)
 	}
 }
 
-static void ask(struct sim_users *u, struct sim_client *c, struct sim_server *s)
+static struct op *client_op(struct sim_users *u, struct sim_client *c, struct sim_server *s, enum op_kind kind)
 {
-	struct op *o = op_new(u, s, choose());
+	struct op *o = op_new(u, s, kind);
 	o->client = c;
 	o->counted = true;
 	u->under_way++;
 	c->op = o;
 	c->busy = true;
-	o->key = (unsigned)rand_below(&sim.rand, SIM_KEYS);
+	return o;
+}
+
+static void ask_keeper(struct sim_users *u, struct sim_client *c, struct sim_server *s)
+{
+	struct op *o = client_op(u, c, s, !c->lease ? OP_GRANT : !c->put ? OP_PUT : OP_KEEPALIVE);
+	o->keeper = c;
+	o->lease = c->lease;
+	o->key = o->keys[0] = FREE_KEYS + (unsigned)(c - u->clients);
+	sim_trace("keeper asks %u %s key %u", s->id, op_names[o->kind], o->key);
+	if (o->kind == OP_PUT) {
+		o->values[0] = ++next_value;
+		ask_txn(o, false);
+	} else {
+		ask_lease(o);
+	}
+}
+
+static void ask(struct sim_users *u, struct sim_client *c, struct sim_server *s)
+{
+	struct op *o = client_op(u, c, s, choose());
+	o->key = (unsigned)rand_below(&sim.rand, o->kind == OP_GET ? SIM_KEYS : FREE_KEYS);
 	o->keys[0] = o->key;
 	o->lo = o->key;
 	o->hi = o->key + 1;
@@ -441,13 +497,13 @@ static void ask(struct sim_users *u, struct sim_client *c, struct sim_server *s)
 		ask_txn(o, false);
 		break;
 	case OP_OLD:
-		choose_range(o);
+		choose_range(o, SIM_KEYS);
 		o->rev = ledger_max_rev() + 2;
 		o->rev -= MIN(o->rev - 1, rand_below(&sim.rand, 60));
 		ask_range(o);
 		break;
 	case OP_RANGE:
-		choose_range(o);
+		choose_range(o, SIM_KEYS);
 		o->stale = rand_chance(&sim.rand, 200000);
 		ask_range(o);
 		break;
@@ -455,7 +511,7 @@ static void ask(struct sim_users *u, struct sim_client *c, struct sim_server *s)
 		ask_range(o);
 		break;
 	case OP_DELETE_RANGE:
-		choose_range(o);
+		choose_range(o, FREE_KEYS);
 		o->n = 0;
 		ask_delete_range(o);
 		break;
@@ -517,7 +573,10 @@ void users_run(struct sim_users *u)
 		if (c->busy || c->next_us > sim.now_us || !sim_server_alive(s) || !u->budget)
 			continue;
 		u->budget--;
-		ask(u, c, s);
+		if (i < SIM_LEASED)
+			ask_keeper(u, c, s);
+		else
+			ask(u, c, s);
 	}
 	users_watch(u);
 }

@@ -4,7 +4,7 @@
 
 #include "tests/sim/server.h"
 
-#define SIM_CLIENTS  6u
+#define SIM_CLIENTS  8u /* SIM_LEASED of them are keepers: each holds a key by a lease, and renews in the last moment */
 #define SIM_WATCHERS 5u
 
 struct op;
@@ -12,6 +12,8 @@ struct sim_client {
 	bool busy;
 	struct op *op;    /* under way; it is waited for only so long */
 	uint64_t next_us; /* when it asks for something again */
+	uint64_t lease;   /* a keeper's; 0: it needs one */
+	bool put;         /* its key hangs on it */
 };
 
 struct session;

@@ -160,7 +160,7 @@ static bool in_dir(const char *path, const char *dir, size_t len)
 	return strncmp(path, dir, len) == 0 && path[len] == '/' && !strchr(path + len + 1, '/');
 }
 
-/* The first `max` pending changes of a directory reach the platter; the rest stay pending, or are lost. */
+/* The first `max` pending changes of a directory reach the platter; the rest stay pending. */
 static void settle(struct sim_disk *d, const char *dir, size_t max)
 {
 	size_t left = 0, len = strlen(dir);
@@ -173,6 +173,23 @@ static void settle(struct sim_disk *d, const char *dir, size_t max)
 		} else {
 			d->pending[left++] = *p;
 		}
+	}
+	d->n_pending = left;
+}
+
+/* Power is lost: the rest is forgotten, but for some of it, if the directory does not keep to an order. */
+static void forget(struct sim_disk *d, const char *dir, bool ordered)
+{
+	size_t left = 0, len = strlen(dir);
+	for (size_t i = 0; i < d->n_pending; i++) {
+		struct sim_pending_name *p = &d->pending[i];
+		if (!in_dir(p->path, dir, len)) {
+			d->pending[left++] = *p;
+			continue;
+		}
+		if (!ordered && rand_below(&sim.disk, 2))
+			name_apply(&d->durable, p);
+		pending_free(p);
 	}
 	d->n_pending = left;
 }
@@ -548,17 +565,11 @@ static void lose_names(struct sim_disk *d)
 	while (d->n_pending) {
 		const char *path = d->pending[0].path;
 		_cleanup_free_ char *dir = xstrndup(path, (size_t)(strrchr(path, '/') - path));
-		size_t n = 0, len = strlen(dir), left = 0;
+		size_t n = 0, len = strlen(dir);
 		for (size_t i = 0; i < d->n_pending; i++)
 			n += in_dir(d->pending[i].path, dir, len);
 		settle(d, dir, rand_below(&sim.disk, n + 1));
-		for (size_t i = 0; i < d->n_pending; i++) {
-			if (in_dir(d->pending[i].path, dir, len))
-				pending_free(&d->pending[i]);
-			else
-				d->pending[left++] = d->pending[i];
-		}
-		d->n_pending = left;
+		forget(d, dir, rand_below(&sim.disk, 4) > 0);
 	}
 	names_clear(&d->now);
 	for (size_t i = 0; i < d->durable.n; i++)
@@ -625,4 +636,28 @@ void sim_disk_unflip(const struct sim_flip *f)
 	f->node->now[f->off] = (char)(f->node->now[f->off] ^ f->mask);
 	if (f->off < f->node->synced_size)
 		f->node->synced[f->off] = (char)(f->node->synced[f->off] ^ f->mask);
+}
+
+static bool is_copy(const char *path)
+{
+	const char *name = strrchr(path, '/') + 1;
+	return (str_starts(name, "copy-") || str_starts(name, "incoming.")) &&
+	       (str_ends(name, ".db") || str_ends(name, ".head"));
+}
+
+bool sim_disk_flip_copy(struct sim_disk *d)
+{
+	struct sim_name *pick = NULL;
+	uint64_t n = 0;
+	for (size_t i = 0; i < d->now.n; i++)
+		if (is_copy(d->now.list[i].path) && d->now.list[i].node->size && rand_below(&sim.disk, ++n) == 0)
+			pick = &d->now.list[i];
+	if (!pick)
+		return false;
+	struct sim_flip f = {.node = pick->node,
+			     .off = rand_below(&sim.disk, pick->node->size),
+			     .mask = (uint8_t)(1u << rand_below(&sim.disk, 8))};
+	sim_disk_unflip(&f);
+	sim_trace("disk %u flip in %s at %" PRIu64, d->id, pick->path, f.off);
+	return true;
 }

@@ -2,7 +2,7 @@
  *
  * A file has what its reader sees now, and what is on the platter; writes between are pending. A power loss keeps any
  * subset of the pending writes, sector by sector; names (created, renamed, removed) survive in the order they were made,
- * up to any point, per directory, unless sync_dir() was called. A killed process loses nothing that it wrote. A failed
+ * up to any point, or now and then in any, per directory, unless sync_dir() was called. A killed process loses nothing that it wrote. A failed
  * sync forgets which bytes were dirty, as Linux does: another sync that succeeds says nothing about them.
  *
  * Every operation is an I/O point: a crash can be armed for the n-th from now. From then on the disk is dead: nothing
@@ -44,7 +44,7 @@ struct sim_disk {
 	uint64_t crash_in; /* I/O points; 0: not armed */
 	uint64_t capacity, used;
 	uint64_t p_read_error, p_write_error, p_sync_error; /* per million */
-	uint64_t io, syncs, failed_syncs, lost_writes, torn_writes;
+	uint64_t io, syncs, failed_syncs, lost_writes, torn_writes, flips;
 };
 
 void sim_disk_init(struct sim_disk *d, unsigned id);
@@ -60,6 +60,8 @@ struct sim_flip {
 };
 bool sim_disk_flip(struct sim_disk *d, struct sim_flip *ret);
 void sim_disk_unflip(const struct sim_flip *f);
+/* Flip a bit of a copy of the state that lies there: one that comes in, or one that is sent. For good. */
+bool sim_disk_flip_copy(struct sim_disk *d);
 
 void sim_vfs_register(void); /* once per process, as SQLite's default */
 

@@ -2,6 +2,7 @@
 
 #include <inttypes.h>
 
+#include "lib/core/map.h"
 #include "tests/sim/sim.h"
 
 /* What a revision is known to have changed. */
@@ -21,8 +22,7 @@ static struct {
 		struct lin_op *ops;
 		size_t n, cap;
 	} lin[SIM_KEYS];
-	struct sim_lease *leases[512];
-	size_t n_leases;
+	struct map leases; /* struct sim_lease, by id */
 	bool unknown_delete[SIM_KEYS];
 	uint64_t moment, max_rev;
 	struct truth *truth; /* by revision */
@@ -80,20 +80,21 @@ void ledger_lin(unsigned key, struct lin_op op)
 
 struct sim_lease *ledger_lease(uint64_t id)
 {
-	for (size_t i = 0; i < led.n_leases; i++)
-		if (led.leases[i]->id == id)
-			return led.leases[i];
-	MUST(led.n_leases < ARRAY_LEN(led.leases));
-	struct sim_lease *l = NEW(struct sim_lease);
+	char name[20];
+	snprintf(name, sizeof(name), "%" PRIx64, id);
+	struct sim_lease *l = map_get(&led.leases, name);
+	if (l)
+		return l;
+	l = NEW(struct sim_lease);
 	l->id = id;
-	led.leases[led.n_leases++] = l;
+	map_set(&led.leases, name, l);
 	return l;
 }
 
 void ledger_clock_jumped(void)
 {
-	for (size_t i = 0; i < led.n_leases; i++)
-		led.leases[i]->revoked = true;
+	MAP_EACH (&led.leases, it)
+		((struct sim_lease *)it->value)->revoked = true;
 }
 
 void ledger_unknown_delete(unsigned key)

@@ -9,7 +9,8 @@
 
 #include "tests/sim/linear.h"
 
-#define SIM_KEYS 12u
+#define SIM_KEYS   12u
+#define SIM_LEASED 3u /* the last ones of them: only their keepers put them, so that their end is always a lease's */
 
 struct seen_kv {
 	unsigned key;
@@ -19,10 +20,10 @@ struct seen_kv {
 	bool has_prev, bare; /* bare: only the value is known */
 };
 enum seen_kind {
-	SEEN_WRITE,  /* an acknowledged transaction: exactly these keys changed at rev */
-	SEEN_EVENTS, /* a watch: these are the changes at rev of keys in [lo, hi) */
-	SEEN_RANGE,  /* a read: these are the keys of [lo, hi) at rev */
-	SEEN_VALUES, /* these keys had these values at rev (and others are not spoken of) */
+	SEEN_WRITE, /* an acknowledged transaction: exactly the last ones of them: only ever put, so that their end is always a lease's keys changed at rev */
+	SEEN_EVENTS, /* a watch: the last ones of them: only ever put, so that their end is always a lease's are the changes at rev of keys in [lo, hi) */
+	SEEN_RANGE, /* a read: the last ones of them: only ever put, so that their end is always a lease's are the keys of [lo, hi) at rev */
+	SEEN_VALUES, /* the last ones of them: only ever put, so that their end is always a lease's keys had these values at rev (and others are not spoken of) */
 };
 struct seen {
 	enum seen_kind kind;

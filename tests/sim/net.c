@@ -72,6 +72,26 @@ void net_deliver(struct sim_net *net)
 	}
 }
 
+/* A connection ends: what is on its way over it does not arrive. The end of it may be half a message, which the framing
+ * holds back (peer_frame.c); here it arrives all the same, and has to be refused like anything that is no message. */
+void net_break(struct sim_net *net)
+{
+	unsigned from = (unsigned)rand_below(&sim.rand, net->n_servers),
+		 to = (unsigned)rand_below(&sim.rand, net->n_servers);
+	size_t left = 0;
+	sim_trace("connection from %u to %u breaks", from, to);
+	for (size_t i = 0; i < net->n; i++) {
+		struct sim_packet *p = &net->packets[i];
+		if (p->from != from || p->to != to || (rand_below(&sim.disk, 4) == 0 && wire_cut(p))) {
+			net->packets[left++] = *p;
+			continue;
+		}
+		net->lost++;
+		free(p->data);
+	}
+	net->n = left;
+}
+
 void net_heal(struct sim_net *net)
 {
 	memset(net->cut, 0, sizeof(net->cut));

@@ -24,8 +24,11 @@ void net_init(struct sim_net *net, struct sim_server *servers, size_t n, size_t 
 void net_deliver(struct sim_net *net);   /* what is due by now */
 void net_partition(struct sim_net *net); /* cut something, anew */
 void net_heal(struct sim_net *net);
+void net_break(struct sim_net *net); /* what is on its way over one link is lost, or cut */
 
 /* wire.c: a message as it leaves its sender. */
 void wire_check(const struct sim_server *s, const void *data, size_t len);
+/* Only the beginning of a message arrives: that must be no message. False: nothing of it does. */
+bool wire_cut(struct sim_packet *p);
 
 #endif

@@ -18,7 +18,8 @@ static void aim(struct plan *p)
 		p->n_first = 3;
 		p->length_us = 8000000;
 		p->p_point = 1000000; /* always one, and little else that could keep it from that */
-		p->p_crash = p->p_io_crash = p->p_partition = p->p_loss = p->p_full = p->p_flip = p->p_change = 0;
+		p->p_crash = p->p_io_crash = p->p_partition = p->p_loss = p->p_full = p->p_flip = p->p_change =
+			p->p_take = p->p_flip_copy = 0;
 		p->p_sync_error = p->p_write_error = p->p_read_error = 0;
 	} else if (streq(name, "replica.full")) {
 		p->p_full = 5000;
@@ -42,16 +43,19 @@ void plan_make(struct plan *p)
 		.p_jump = sometimes(300000, 50, 1000),
 		.p_close = sometimes(300000, 50, 500),
 		.p_flip = sometimes(400000, 100000, 600000),
+		.p_flip_copy = sometimes(400000, 1000, 30000),
 		.p_sync_error = sometimes(300000, 100, 3000),
 		.p_write_error = sometimes(200000, 10, 500),
 		.p_read_error = sometimes(200000, 10, 500),
 		.p_change = sometimes(500000, 500, 5000),
+		.p_take = sometimes(500000, 1000, 30000),
 		.p_lag = sometimes(400000, 300, 3000),
 		.p_lose = sometimes(500000, 300000, 1000000),
 		.p_partition = sometimes(600000, 100, 3000),
 		.p_heal = rand_between(&sim.rand, 300, 5000),
 		.p_loss = sometimes(600000, 1000, 300000),
 		.p_double = sometimes(500000, 1000, 200000),
+		.p_break = sometimes(500000, 500, 20000),
 		.delay_us = 100ull << rand_below(&sim.rand, 9),
 		.n_first = sizes[rand_below(&sim.rand, ARRAY_LEN(sizes))],
 	};
@@ -67,6 +71,7 @@ void plan_configure(const struct plan *p, struct sim_server *s)
 {
 	s->lane_us = rand_chance(&sim.rand, 200000) ? 0 : 100ull << rand_below(&sim.rand, 9);
 	s->drift_percent = (unsigned)rand_between(&sim.rand, 96, 104);
+	s->wall_jumps = rand_chance(&sim.rand, 300000);
 	s->config.history_us = rand_chance(&sim.rand, 500000) ? 0 : 1000000 * rand_between(&sim.rand, 1, 4);
 	s->config.history_bytes = rand_chance(&sim.rand, 500000) ? 0 : 1000ull << rand_below(&sim.rand, 6);
 	s->config.read_back = true;

@@ -10,12 +10,13 @@ struct plan {
 	uint64_t p_io_crash; /* a crash is armed for one of the next I/O points */
 	uint64_t p_point;    /* ... or a crash or error for one of the next failpoints */
 	uint64_t power;      /* per million: a crash loses power, not only the process */
-	uint64_t p_full, p_jump, p_close, p_flip;
+	uint64_t p_full, p_jump, p_close, p_flip, p_flip_copy;
 	uint64_t p_sync_error, p_write_error, p_read_error;
 	uint64_t p_change; /* of the membership */
+	uint64_t p_take;   /* a crash while a copy of the state comes in */
 	uint64_t p_lag;    /* a member stays away for so long that the others drop what it lacks */
 	uint64_t p_lose;   /* per million: a damaged disk is given up, and its server replaced; once in a life */
-	uint64_t p_partition, p_heal, p_loss, p_double, delay_us;
+	uint64_t p_partition, p_heal, p_loss, p_double, p_break, delay_us;
 	size_t n_first, n_spare; /* members from the first day on; servers that may join */
 };
 

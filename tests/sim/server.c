@@ -71,9 +71,16 @@ void sim_server_init(struct sim_server *s, unsigned id)
 	servers[id] = s;
 }
 
+/* What the wall clock says at a start is anyone's guess: some are set back or ahead in between, by up to a week. */
+static int64_t wall_us(const struct sim_server *s)
+{
+	int64_t off = s->wall_jumps ? (int64_t)rand_below(&sim.disk, 1209600000000) - 604800000000 : 0;
+	return 1700000000000000 + (int64_t)sim.now_us + off;
+}
+
 static void new_env(struct sim_server *s)
 {
-	s->env = env_sim_new(rand_u64(&sim.disk), 1700000000000000 + (int64_t)sim.now_us);
+	s->env = env_sim_new(rand_u64(&sim.disk), wall_us(s));
 	s->env_ops = *s->env->ops;
 	s->env_ops.submit = submit;
 	s->env->ops = &s->env_ops;
@@ -155,6 +162,13 @@ void sim_server_run(struct sim_server *s, uint64_t us)
 	if (s->store)
 		env_sim_run_for(s->env, us * s->drift_percent / 100);
 	sim_server_current = NULL;
+}
+
+bool sim_server_takes(struct sim_server *s)
+{
+	char path[32];
+	snprintf(path, sizeof(path), "%s/incoming.head", s->dir);
+	return s->store && sim_disk_find(&s->disk, path);
 }
 
 void sim_server_done(struct sim_server *s)

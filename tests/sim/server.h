@@ -25,6 +25,7 @@ struct sim_server {
 	char dir[8];
 	unsigned life;          /* counts starts: what belongs to an earlier one is of no account */
 	unsigned drift_percent; /* its clock's speed, 100: true */
+	bool wall_jumps;        /* its wall clock is another one at each start */
 	bool fatal;             /* it has stopped by itself in this life */
 	int point;              /* the failpoint it is to meet its end at, or an error */
 	uint64_t point_in;      /* the how-manieth time from now; 0: not armed */
@@ -53,6 +54,7 @@ void sim_server_crash(struct sim_server *s, bool power);
 void sim_server_close(struct sim_server *s);   /* orderly */
 void sim_server_removed(struct sim_server *s); /* it says so */
 void sim_server_run(struct sim_server *s, uint64_t us);
+bool sim_server_takes(struct sim_server *s); /* a copy of the state lies there, not whole yet */
 /* Whose code runs just now; NULL: nobody's. */
 extern struct sim_server *sim_server_current;
 /* Up, and nothing has happened that its users would not live to see. */

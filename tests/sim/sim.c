@@ -136,6 +136,10 @@ static void disturb(struct sim_server *s, const struct plan *p)
 {
 	if (rand_chance(&sim.rand, p->p_crash))
 		s->disk.dead = true;
+	if (s->store && rand_chance(&sim.rand, p->p_flip_copy) && sim_disk_flip_copy(&s->disk))
+		s->disk.flips++;
+	if (sim_server_takes(s) && rand_chance(&sim.rand, p->p_take))
+		s->disk.dead = true;
 	if (!s->disk.crash_in && rand_chance(&sim.rand, p->p_io_crash))
 		s->disk.crash_in = rand_between(&sim.rand, 1, 200);
 	if (rand_chance(&sim.rand, p->p_point))
@@ -224,6 +228,8 @@ static void run(struct sim_users *u, const struct plan *p, uint64_t us)
 			net_partition(&net);
 		if (p && n_servers > 1 && rand_chance(&sim.rand, p->p_heal))
 			net_heal(&net);
+		if (p && n_servers > 1 && rand_chance(&sim.rand, p->p_break))
+			net_break(&net);
 		for (size_t i = 0; i < n_servers; i++)
 			turn(&servers[i], p, u);
 		net_deliver(&net);

@@ -105,3 +105,20 @@ void wire_check(const struct sim_server *s, const void *data, size_t len)
 	}
 	store_peer_msg_done(&p);
 }
+
+bool wire_cut(struct sim_packet *p)
+{
+	struct store_peer_msg m;
+	size_t len = rand_below(&sim.disk, p->len);
+	if (!len)
+		return false;
+	/* of its own, so that reading beyond it is noticed */
+	char *half = xmalloc(len);
+	memcpy(half, p->data, len);
+	free(p->data);
+	p->data = half;
+	p->len = len;
+	if (store_peer_notice(half, len) || store_peer_decode(half, len, &m) == 0)
+		sim_violation("the first %zu bytes of a message are taken for a whole one", len);
+	return true;
+}
