@@ -1,4 +1,4 @@
-/* Events live an hour: each is written under a store lease, one lease for all events of five minutes. */
+/* Events live an hour: each is written under a store lease, one lease for the events of five minutes, or for a thousand. */
 #ifndef MINI_APISERVER_EVENT_TTL_H
 #define MINI_APISERVER_EVENT_TTL_H
 

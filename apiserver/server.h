@@ -72,6 +72,7 @@ struct apiserver {
 	unsigned n_reading, n_writing, n_snapshots;
 	uint64_t made_us;
 	uint64_t event_lease, event_lease_us; /* under which events are written, and since when */
+	unsigned event_lease_uses;
 
 	bool started, closing, nudging, alone;
 	void (*ready_fn)(void *arg, const struct err *err);

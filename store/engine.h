@@ -326,8 +326,13 @@ void watch__sweep(struct engine *e);
 struct lease *lease__get(struct engine *e, uint64_t id);
 void lease__add(struct engine *e, const struct store_state_lease *l); /* deadline from now */
 void lease__attach(struct engine *e, const struct mvcc_rev *v);       /* after each change of a key */
-void lease__attach_all(struct engine *e);                             /* after loading */
-void lease__revoke(struct engine *e, uint64_t id);                    /* deletes its keys, in the open revision */
+/* After loading, on whichever thread: leases, and then their keys. lease__take() makes them the engine's, which has none,
+ * with the whole time from now on; lease__discard() lets go of at most `max` of keys and leases: true, more to do. */
+void lease__load(struct map *leases, const struct store_state_lease *l);
+void lease__attach_all(struct map *leases, const struct mvcc *m);
+void lease__take(struct engine *e, struct map *leases);
+bool lease__discard(struct map *leases, size_t max);
+void lease__revoke(struct engine *e, uint64_t id); /* deletes its keys, in the open revision */
 void lease__renew(struct engine *e, struct lease *l, uint64_t index);
 /* Its leader's clock says so: it ends if it is still as that one saw it. True if it did. */
 bool lease__expire(struct engine *e, const struct store_cmd *cmd, uint64_t term);

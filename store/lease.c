@@ -13,11 +13,16 @@ static void lease_name(uint64_t id, char *ret)
 	snprintf(ret, 17, "%" PRIx64, id);
 }
 
-struct lease *lease__get(struct engine *e, uint64_t id)
+static struct lease *find(const struct map *leases, uint64_t id)
 {
 	char name[17];
 	lease_name(id, name);
-	return map_get(&e->leases, name);
+	return map_get(leases, name);
+}
+
+struct lease *lease__get(struct engine *e, uint64_t id)
+{
+	return find(&e->leases, id);
 }
 
 static void lease_free(struct lease *l)
@@ -63,19 +68,41 @@ static void tick(struct env_timer *t)
 	}
 }
 
-void lease__add(struct engine *e, const struct store_state_lease *from)
+static struct lease *load(struct map *leases, const struct store_state_lease *from)
 {
 	struct lease *l = NEW(struct lease);
-	*l = (struct lease){.id = from->id,
-			    .ttl_s = from->ttl_s,
-			    .renewed = from->renewed,
-			    .deadline_us = env_now_us(e->env) + from->ttl_s * 1000000};
+	*l = (struct lease){.id = from->id, .ttl_s = from->ttl_s, .renewed = from->renewed};
 	char name[17];
 	lease_name(l->id, name);
-	map_set(&e->leases, name, l);
+	map_set(leases, name, l);
+	return l;
+}
+
+void lease__load(struct map *leases, const struct store_state_lease *l)
+{
+	load(leases, l);
+}
+
+static void arm(struct engine *e)
+{
 	e->lease_timer.fn = tick;
 	if (!env_timer_active(&e->lease_timer))
 		env_timer_start(e->env, &e->lease_timer, LEASE_CHECK_US);
+}
+
+void lease__add(struct engine *e, const struct store_state_lease *from)
+{
+	struct lease *l = load(&e->leases, from);
+	l->deadline_us = env_now_us(e->env) + l->ttl_s * 1000000;
+	arm(e);
+}
+
+void lease__take(struct engine *e, struct map *leases)
+{
+	e->leases = *leases;
+	*leases = MAP_INIT;
+	lease__leading(e);
+	arm(e);
 }
 
 void lease__renew(struct engine *e, struct lease *l, uint64_t index)
@@ -98,13 +125,14 @@ void lease__attach(struct engine *e, const struct mvcc_rev *v)
 		map_set(&l->keys, v->key->name, l);
 }
 
-void lease__attach_all(struct engine *e)
+void lease__attach_all(struct map *leases, const struct mvcc *m)
 {
 	struct btree_iter it;
-	for (struct btree_item *i = btree_seek(&e->mvcc.keys, "", &it); i; i = btree_next(&it)) {
+	for (struct btree_item *i = btree_seek(&m->keys, "", &it); i; i = btree_next(&it)) {
 		const struct mvcc_rev *v = CONTAINER_OF(i, struct mvcc_key, item)->latest;
-		if (v->lease)
-			lease__attach(e, v);
+		struct lease *l = v->lease ? find(leases, v->lease) : NULL;
+		if (l)
+			map_set(&l->keys, v->key->name, l);
 	}
 }
 
@@ -143,10 +171,28 @@ void lease__leading(struct engine *e)
 	}
 }
 
+bool lease__discard(struct map *leases, size_t max)
+{
+	MAP_EACH (leases, it) {
+		struct lease *l = it->value;
+		MAP_EACH (&l->keys, key) {
+			if (!max)
+				return true;
+			max--;
+			map_del(&l->keys, key->key);
+		}
+		if (!max)
+			return true;
+		max--;
+		map_del(leases, it->key);
+		lease_free(l);
+	}
+	map_done(leases);
+	return false;
+}
+
 void lease__free_all(struct engine *e)
 {
 	env_timer_stop(e->env, &e->lease_timer);
-	MAP_EACH (&e->leases, it)
-		lease_free(it->value);
-	map_done(&e->leases);
+	lease__discard(&e->leases, SIZE_MAX);
 }

@@ -78,7 +78,7 @@ static int load_state(struct engine *e, const char *dir, struct store_state_meta
 	memcpy(e->alarm, meta->alarm, sizeof(e->alarm));
 	e->conf_index = meta->applied;
 	e->state_file_bytes = store_state_bytes(e->state);
-	lease__attach_all(e);
+	lease__attach_all(&e->leases, &e->mvcc);
 	rc = store_state_reader_open(e->state, &e->reader);
 	return rc ? err_set(err, rc, "cannot open the state for reading") : 0;
 }

@@ -13,6 +13,7 @@
 #include "store/snapshot_take.h"
 
 #define QUEUE_MAX (64u << 20)
+#define DISCARD   2000u /* keys at a time: about a millisecond */
 
 enum phase { PHASE_NONE, PHASE_PIECES, PHASE_SYNC, PHASE_QUIET, PHASE_SWAP, PHASE_RAFT, PHASE_LOG };
 
@@ -243,12 +244,15 @@ static void swapped(struct env_work *w)
 static void begin_swap(struct incoming *in)
 {
 	struct engine *e = in->engine;
-	if (e->state_writing || e->history_reading || e->snapshots->making || in->busy)
+	struct snapshots *sn = e->snapshots;
+	if (e->state_writing || e->history_reading || sn->making || in->busy)
+		return;
+	if (sn->old.keys.n_items || sn->old_leases.count) /* what an earlier one has replaced goes first */
 		return;
 	in->t.replaced = in->t.lost = false;
 	in->t.state = STEAL(e->state);
 	in->t.reader = STEAL(e->reader);
-	in->t.n_leases = in->t.n_members = 0;
+	in->t.n_members = 0;
 	mvcc_init(&in->t.mvcc, e->mvcc.history_limit);
 	submit(in, ENV_LANE_STATE, swap, swapped);
 	in->phase = PHASE_SWAP;
@@ -272,8 +276,9 @@ static void take_memory(struct incoming *in)
 {
 	struct engine *e = in->engine;
 	const struct store_state_meta *m = &in->t.meta;
-	mvcc_done(&e->snapshots->old);
+	MUST(!e->snapshots->old.keys.n_items && !e->snapshots->old_leases.count);
 	e->snapshots->old = e->mvcc;
+	e->snapshots->old_leases = e->leases;
 	e->mvcc = in->t.mvcc;
 	in->t.mvcc = (struct mvcc){0};
 	e->mvcc.rev = e->mvcc.floor = MAX(m->rev, (uint64_t)1);
@@ -285,10 +290,7 @@ static void take_memory(struct incoming *in)
 	e->level = m->level;
 	memcpy(e->alarm, m->alarm, sizeof(e->alarm));
 	e->conf_index = m->applied;
-	lease__free_all(e);
-	for (size_t i = 0; i < in->t.n_leases; i++)
-		lease__add(e, &in->t.leases[i]);
-	lease__attach_all(e);
+	lease__take(e, &in->t.leases);
 	reset_writer(e, m);
 	roster__restored(e, in->t.members, in->t.n_members);
 	watch__restored(e);
@@ -405,7 +407,7 @@ void snapshot__pump(struct engine *e)
 	if (!e->failed)
 		step(in);
 	range__resume(e);
-	if (mvcc_discard(&e->snapshots->old, 2000))
+	if (mvcc_discard(&e->snapshots->old, DISCARD) || lease__discard(&e->snapshots->old_leases, DISCARD))
 		env_post(e->env, &e->pump);
 }
 
@@ -468,5 +470,6 @@ void snapshot__close(struct engine *e)
 	free(sn->in->job.buf);
 	free(sn->in);
 	mvcc_done(&sn->old);
+	lease__discard(&sn->old_leases, SIZE_MAX);
 	free(STEAL(e->snapshots));
 }

@@ -84,6 +84,7 @@ struct snapshots {
 	struct incoming *in;
 	struct check *check; /* check.c */
 	struct mvcc old;     /* memory of before, let go of bit by bit */
+	struct map old_leases;
 };
 
 #endif

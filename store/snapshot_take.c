@@ -194,8 +194,7 @@ static int leave_old(struct taking *t)
 static void on_lease(void *arg, const struct store_state_lease *l)
 {
 	struct taking *t = arg;
-	GROW(t->leases, t->cap_leases, t->n_leases + 1);
-	t->leases[t->n_leases++] = *l;
+	lease__load(&t->leases, l);
 }
 
 static void on_member(void *arg, const struct store_state_member *m)
@@ -213,6 +212,7 @@ static int open_state(struct taking *t, bool load, struct err *err)
 		rc = store_state_load(t->state, &t->mvcc, &cb, t, err);
 	if (rc)
 		return rc;
+	lease__attach_all(&t->leases, &t->mvcc);
 	rc = t->reader ? 0 : store_state_reader_open(t->state, &t->reader);
 	return rc ? err_set(err, rc, "the state cannot be read: %s", strerror(-rc)) : 0;
 }
@@ -275,7 +275,7 @@ void take__done(struct taking *t)
 {
 	take__close(t);
 	mvcc_done(&t->mvcc);
-	free(t->leases);
+	lease__discard(&t->leases, SIZE_MAX);
 	free(t->members);
 	free(t->dir);
 	free(t->data_path);

@@ -16,9 +16,8 @@ struct taking {
 	struct store_state *state;
 	struct store_state_reader *reader;
 	struct store_state_meta meta;
-	struct mvcc mvcc; /* initialized, empty */
-	struct store_state_lease *leases;
-	size_t n_leases, cap_leases;
+	struct mvcc mvcc;  /* initialized, empty */
+	struct map leases; /* with their keys */
 	struct store_state_member *members;
 	size_t n_members, cap_members;
 	bool replaced, lost; /* the new one stands there; the old one could not be opened again */

@@ -6,6 +6,7 @@
 #include "lib/core/file.h"
 #include "store/cluster.h"
 #include "store/engine.h"
+#include "store/snapshot_internal.h"
 #include "tests/support/store/several.h"
 #include "tests/support/tap.h"
 
@@ -268,6 +269,36 @@ static void the_writer_waits_while_a_copy_fails(void **state)
 	check_whole(s, lagging, several_leader(s));
 }
 
+/* Leases come with their keys, and what the copy has replaced is let go of. */
+static void leases_come_along(void **state)
+{
+	struct several *s = *state;
+	size_t leader = several_leader(s), lagging = (leader + 1) % 3;
+	struct engine *e = engine_of(s->servers[lagging].f.store);
+	struct fixture *f = &s->servers[leader].f;
+	uint64_t lease = fx_lease(f, f->store->engine->lease_grant, 600)->number;
+	struct blob *value = blob_new("1", 1);
+	const struct store_op ops[] = {{.type = STORE_PUT, .key = "leased/a", .value = value, .lease = lease},
+				       {.type = STORE_PUT, .key = "leased/b", .value = value, .lease = lease}};
+	assert_int_equal(fx_txn(f, &(struct store_txn_req){.then_ops = ops, .n_then = 2})->err.code, 0);
+	assert_true(several_has(s, lagging, "leased/a", "1"));
+	several_run(s, 1000000);
+	s->servers[lagging].cut = true;
+	write_much(s, leader, 'a');
+	blob_unref(value);
+	fx_put(f, "last", "2");
+	s->servers[lagging].cut = false;
+	assert_true(several_has(s, lagging, "last", "2"));
+	several_run(s, 1000000);
+	assert_int_equal(e->snapshots->old.keys.n_items + e->snapshots->old_leases.count, 0);
+	assert_int_equal(several_move(s, several_leader(s), lagging + 1), 0);
+	several_run(s, 1000000);
+	assert_int_equal(several_leader(s), lagging);
+	f = &s->servers[lagging].f;
+	assert_int_equal(fx_lease(f, f->store->engine->lease_revoke, lease)->err.code, 0);
+	assert_int_equal(fx_get(f, "leased/a", 0)->n_kvs + fx_get(f, "leased/b", 0)->n_kvs, 0);
+}
+
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 static const struct CMUnitTest tests[] = {T(is_caught_up),
 					  T(goes_on_after_a_restart),
@@ -275,5 +306,6 @@ static const struct CMUnitTest tests[] = {T(is_caught_up),
 					  T(watches_go_on),
 					  T(a_copy_is_asked_for_while_one_is_taken_in),
 					  T(pieces_come_too_fast),
-					  T(the_writer_waits_while_a_copy_fails)};
+					  T(the_writer_waits_while_a_copy_fails),
+					  T(leases_come_along)};
 RUN_TESTS(tests)
