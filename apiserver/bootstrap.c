@@ -19,15 +19,17 @@
 /* ADDRESSES -> READ (each kind in turn) -> [hubs] -> WRITE (what is missing, in batches) -> done
  *                ^                                     |
  *                +------- another server was faster ---+
- *                +------- the store cannot just now: it has no leader, or this member is far behind: after a while */
+ *                +------- the store cannot just now: it has no leader, or this member is far behind: after a while
+ *
+ * When somebody deletes a namespace or the service that the cluster lives on, the same is done for these alone. */
 struct bootstrap {
 	struct apiserver *server;
 	void (*done)(void *arg, const struct err *err);
 	void *arg;
 	unsigned reading; /* index into kinds_read */
 	unsigned attempts;
-	uint64_t rev; /* of the first read */
-	bool hubs, told;
+	uint64_t rev;           /* of the first read */
+	bool hubs, told, vital; /* vital: only what kinds_read begins with */
 	struct env_timer again;
 	struct map have;   /* keys there are -> mod revision + 1 as a pointer */
 	struct map values; /* of what may have to be mended: key -> struct blob */
@@ -44,12 +46,15 @@ static const struct {
 	const char *group, *plural;
 } kinds_read[] = {
 	{"", "namespaces"},
+	{"", "services"},
 	{"rbac.authorization.k8s.io", "clusterroles"},
 	{"rbac.authorization.k8s.io", "clusterrolebindings"},
 	{"rbac.authorization.k8s.io", "roles"},
 	{"rbac.authorization.k8s.io", "rolebindings"},
-	{"", "services"},
 };
+#define KINDS_VITAL 2
+
+static const char *const namespaces[] = {"default", "kube-system", "kube-public", "kube-node-lease"};
 
 static void read_next(struct bootstrap *b);
 
@@ -262,14 +267,15 @@ static void want_service(struct bootstrap *b)
 
 static void want_all(struct bootstrap *b)
 {
-	static const char *const namespaces[] = {"default", "kube-system", "kube-public", "kube-node-lease"};
 	for (size_t i = 0; i < ARRAY_LEN(namespaces); i++)
 		want_namespace(b, namespaces[i]);
+	want_service(b);
+	if (b->vital)
+		return;
 	for (const struct bootstrap_role *r = bootstrap_roles; r->name; r++)
 		want_role(b, r);
 	for (const struct bootstrap_binding *x = bootstrap_bindings; x->name; x++)
 		want_binding(b, x);
-	want_service(b);
 }
 
 /* ---- writing ---- */
@@ -400,7 +406,7 @@ static void read_next(struct bootstrap *b)
 		map_clear(&b->have);
 		map_clear(&b->values);
 	}
-	if (b->reading == ARRAY_LEN(kinds_read)) {
+	if (b->reading == (b->vital ? KINDS_VITAL : ARRAY_LEN(kinds_read))) {
 		open_hubs(b);
 		want_all(b);
 		write_next(b);
@@ -437,6 +443,50 @@ struct bootstrap *bootstrap_start(struct apiserver *a, void (*done)(void *arg, c
 	return b;
 }
 
+/* ---- what must not stay away ---- */
+
+static void on_mended(void *arg, const struct err *err)
+{
+	struct apiserver *a = arg;
+	a->bootstrap = NULL;
+	if (err->code && !a->closing)
+		log_warn("apiserver", "the namespaces and the service of the cluster are not all there: %s",
+			 err->message);
+	if (a->vital_gone)
+		bootstrap_mend(a);
+}
+
+void bootstrap_mend(struct apiserver *a)
+{
+	a->vital_gone = a->bootstrap != NULL;
+	if (a->bootstrap || a->closing)
+		return;
+	struct bootstrap *b = NEW(struct bootstrap);
+	*b = (struct bootstrap){.server = a,
+				.done = on_mended,
+				.arg = a,
+				.rev = a->start_rev,
+				.attempts = 1,
+				.hubs = true,
+				.told = true,
+				.vital = true};
+	b->values.free_value = blob_free;
+	a->bootstrap = b;
+	read_next(b);
+}
+
+static bool is_vital(const struct resource *res, const char *rest)
+{
+	if (*res->kind->group)
+		return false;
+	if (streq(res->kind->plural, "services"))
+		return streq(rest, "default/kubernetes");
+	bool found = false;
+	for (size_t i = 0; streq(res->kind->plural, "namespaces") && i < ARRAY_LEN(namespaces); i++)
+		found |= streq(rest, namespaces[i]);
+	return found;
+}
+
 /* ---- what the server follows for itself ---- */
 
 void server_observe(struct apiserver *a, struct resource *res, const struct hub_event *e)
@@ -444,6 +494,8 @@ void server_observe(struct apiserver *a, struct resource *res, const struct hub_
 	const char *rest = resource_key_rest(res, e->key);
 	if (streq(res->kind->plural, "namespaces") && !*res->kind->group)
 		map_del(&a->namespaces, rest);
+	if (!e->cur && is_vital(res, rest))
+		bootstrap_mend(a);
 	if (streq(res->kind->plural, "pods") && !*res->kind->group)
 		node_graph_observe(a->nodes, res, rest, e->cur, e->rev);
 	if (!streq(res->kind->group, "rbac.authorization.k8s.io"))

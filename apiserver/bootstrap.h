@@ -9,6 +9,10 @@ struct bootstrap;
 /* Never calls done inside the call. */
 struct bootstrap *bootstrap_start(struct apiserver *a, void (*done)(void *arg, const struct err *err), void *arg);
 
+/* Writes again what somebody deleted of the namespaces and the service that a cluster lives on; if that is being done, once
+ * more after it. */
+void bootstrap_mend(struct apiserver *a);
+
 /* ---- the tables (bootstrap_roles.c) ---- */
 
 /* A rule: space-separated words. Names in resources may have a subresource. */

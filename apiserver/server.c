@@ -120,6 +120,8 @@ static void on_bootstrapped(void *arg, const struct err *err)
 		endpoints_start(a, let_in);
 	else
 		let_in(a);
+	if (a->vital_gone)
+		bootstrap_mend(a);
 }
 
 void apiserver_start(struct apiserver *a, void (*ready)(void *arg, const struct err *err), void *arg)

@@ -75,6 +75,7 @@ struct apiserver {
 	unsigned event_lease_uses;
 
 	bool started, closing, nudging, alone;
+	bool vital_gone; /* something was deleted while bootstrap was at work */
 	void (*ready_fn)(void *arg, const struct err *err);
 	void *ready_arg;
 	struct bootstrap *bootstrap;

@@ -46,20 +46,30 @@ static size_t rv_offset(const struct resource *res, struct blob *b)
 	return at;
 }
 
+/* What a field that is left out says to a selector: `spec.unschedulable=false` finds the nodes without it. */
+static json_t *zero_of(const struct schema_field *f)
+{
+	if (f && f->type == SCHEMA_BOOL)
+		return json_false();
+	return f && (f->type == SCHEMA_INT32 || f->type == SCHEMA_INT64) ? json_integer(0) : NULL;
+}
+
 /* Copy the value at a dotted path into the same place of a thin tree. */
-static void pick(json_t *thin, const json_t *tree, const char *path)
+static void pick(json_t *thin, const struct schema *s, const json_t *tree, const char *path)
 {
 	char text[128];
 	snprintf(text, sizeof(text), "%s", path);
 	const json_t *from = tree;
 	json_t *to = thin;
-	for (char *save = NULL, *p = strtok_r(text, ".", &save); p && from;) {
+	for (char *save = NULL, *p = strtok_r(text, ".", &save); p;) {
 		char *next = strtok_r(NULL, ".", &save);
+		const struct schema_field *f = s ? schema_field(s, p) : NULL;
 		json_t *v = json_object_get(from, p);
-		if (!next && v)
-			json_object_set(to, p, v);
-		else if (next)
+		if (next)
 			to = json_need_object(to, p);
+		else
+			json_put(to, p, v ? json_incref(v) : zero_of(f));
+		s = f ? f->of : NULL;
 		from = v;
 		p = next;
 	}
@@ -74,10 +84,10 @@ static void tag_parse(struct apiserver *a, const struct resource *res, struct bl
 	_cleanup_json_ json_t *tree = object_tree(o);
 	t->labels = json_incref(json_path(tree, "metadata", "labels", NULL));
 	t->fields = json_object();
-	pick(t->fields, tree, "metadata.name");
-	pick(t->fields, tree, "metadata.namespace");
+	pick(t->fields, res->kind->schema, tree, "metadata.name");
+	pick(t->fields, res->kind->schema, tree, "metadata.namespace");
 	for (const char *const *f = res->kind->field_selectors; f && *f; f++)
-		pick(t->fields, tree, *f);
+		pick(t->fields, res->kind->schema, tree, *f);
 }
 
 bool tag_matches(struct apiserver *a, const struct resource *res, struct blob *b, const struct selector *labels,

@@ -208,6 +208,39 @@ static void namespaces_end(void **state)
 	assert_int_equal(api_call(f, f->admin, "DELETE", "/api/v1/namespaces/default", NULL, NULL)->status, 403);
 }
 
+/* The service of the API and the cluster's own namespaces come back when somebody deletes them, without a restart. */
+static void vital_objects_come_back(void **state)
+{
+	static const struct {
+		const char *list, *name;
+	} rows[] = {{"/api/v1/namespaces/default/services", "kubernetes"}, {"/api/v1/namespaces", "kube-node-lease"}};
+	struct api *f = *state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct api_watch w;
+		_cleanup_free_ char *one = xasprintf("%s/%s", rows[i].list, rows[i].name);
+		_cleanup_free_ char *rv = xstrdup(api_str(api_get(f, rows[i].list), "metadata.resourceVersion"));
+		_cleanup_free_ char *target =
+			xasprintf("%s?watch=1&fieldSelector=metadata.name%%3D%s&resourceVersion=%s", rows[i].list,
+				  rows[i].name, rv);
+		api_watch_start(f, &w, f->admin, target);
+		assert_int_equal(api_call(f, f->admin, "DELETE", one, NULL, NULL)->status, 200);
+		if (i == 1)
+			api_call(
+				f, f->admin, "PUT", "/api/v1/namespaces/kube-node-lease/finalize", NULL,
+				"{\"kind\":\"Namespace\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":\"kube-node-lease\"},"
+				"\"spec\":{}}");
+		json_t *e = NULL;
+		do {
+			e = api_watch_next(f, &w);
+			assert_non_null(e);
+		} while (!streq(json_get_str(e, "type", ""), "ADDED"));
+		assert_string_equal(meta_name(json_object_get(e, "object")), rows[i].name);
+		api_watch_stop(&w);
+	}
+	assert_string_equal(api_str(api_get(f, "/api/v1/namespaces/default/services/kubernetes"), "spec.clusterIP"),
+			    "10.96.0.1");
+}
+
 static void services_get_addresses(void **state)
 {
 	struct api *f = *state;
@@ -1063,6 +1096,7 @@ int main(void)
 		cmocka_unit_test(binding_and_grace),
 		cmocka_unit_test(finalizers_hold),
 		cmocka_unit_test(namespaces_end),
+		cmocka_unit_test(vital_objects_come_back),
 		cmocka_unit_test(services_get_addresses),
 		cmocka_unit_test(rbac_decides),
 		cmocka_unit_test(impersonation),

@@ -59,6 +59,13 @@ static void options(void **state)
 		 "field label not supported: spec.x"},
 		{"GET", CMS "?labelSelector=a%3D%3D%3Db", NULL, NULL, 400, "message",
 		 "unable to parse requirement: found '=', expected: identifier"},
+		/* a field that is left out is its zero */
+		{"POST", "/api/v1/nodes", NULL, "{\"metadata\":{\"name\":\"fs\"}}", 201, NULL, NULL},
+		{"GET", "/api/v1/nodes?fieldSelector=spec.unschedulable%3Dfalse,metadata.name%3Dfs", NULL, NULL, 200,
+		 "items.0.metadata.name", "fs"},
+		{"GET", "/api/v1/nodes?fieldSelector=spec.unschedulable%3Dtrue", NULL, NULL, 200,
+		 "items.0.metadata.name", ""},
+		{"DELETE", "/api/v1/nodes/fs", NULL, NULL, 200, NULL, NULL},
 	};
 	run(*state, rows, ARRAY_LEN(rows));
 }
