@@ -44,7 +44,7 @@ ARCHIVES := $(foreach f,$(FOLDERS),$(call ARCHIVE,$(f))) $(B)/llhttp.a
 STATIC = $(if $(SAN),,-Wl,-Bstatic)
 DYNAMIC = $(if $(SAN),,-Wl,-Bdynamic)
 UV := $(if $(SAN),-luv,-luv_a)
-LIBS_LIB := $(STATIC) $(UV) -lmbedtls -lmbedx509 -lmbedcrypto -lyaml -ljansson
+LIBS_LIB := $(STATIC) $(UV) -lmbedtls -lmbedx509 -lmbedcrypto -lyaml -ljansson -lz
 LIBS_MINID := $(LIBS_LIB) -lsqlite3 -larchive -lzstd -lz $(DYNAMIC) -lm -lpthread -ldl
 LIBS_MINICTL := $(LIBS_LIB) $(DYNAMIC) -lm -lpthread -ldl
 LIBS_MINIRUN := -lseccomp -lcap -ljansson
@@ -181,7 +181,7 @@ $(B)/fuzz/all.a: $(FUZZ_OBJ)
 	@$(AR) rcs $@ $^
 $(B)/fuzz/%: $(B)/fuzz/obj/tests/fuzz/%.o $(B)/fuzz/all.a
 	$(Q)$(FUZZ_CC) $(FUZZ_FLAGS) -fsanitize=fuzzer -o $@ $^ -luv -lmbedtls -lmbedx509 -lmbedcrypto -lyaml -ljansson \
-		-larchive -lsqlite3 -lm -lpthread
+		-larchive -lsqlite3 -lz -lm -lpthread
 fuzz-build: $(FUZZ_BIN)
 
 -include tests/sim/sim.mk

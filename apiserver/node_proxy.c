@@ -7,7 +7,9 @@
 #include "lib/net/http.h"
 
 #define UNSENT_MAX  (8u << 20)
+#define STREAM_MAX  (256u << 10) /* waiting in one direction of a stream: beyond it the other side is not read */
 #define REFUSAL_MAX (64u << 10)
+#define OFFERS_MAX  8 /* protocols that a client may offer in a header each */
 
 /* LOOK reads the pod, then its node. STREAM: `call` to the node, answered to r->http or, upgraded, to `stream`. */
 struct node_proxy {
@@ -42,8 +44,6 @@ static int proxy_decode(struct request *r)
 {
 	if (!r->http)
 		return err_status(&r->err, ERR_BAD_REQUEST, "%s needs an HTTP connection", r->route.subresource);
-	if (streq(r->route.subresource, "portforward"))
-		return err_status(&r->err, ERR_BAD_REQUEST, "port-forward is not served by this version of mini");
 	struct node_proxy *x = NEW(struct node_proxy);
 	x->r = r;
 	x->exec = r->verb == V_CONNECT;
@@ -83,6 +83,8 @@ static int choose_container(struct request *r, const json_t *pod)
 	struct node_proxy *x = r->extra;
 	const json_t *spec = json_object_get(pod, "spec"), *list = json_object_get(spec, "containers");
 	const char *name = http_query(r->http, "container");
+	if (streq(r->route.subresource, "portforward")) /* the pod's, not a container's */
+		return 0;
 	if (str_empty(name))
 		name = meta_annotation(pod, "kubectl.kubernetes.io/default-container");
 	if (str_empty(name) && json_array_size(list) == 1)
@@ -192,11 +194,28 @@ static void on_response(void *arg, int status, const struct http_header *headers
 	x->answering = true;
 }
 
+/* Each side is read as fast as the other takes it. */
+static void stream_out(struct node_proxy *x, const void *data, size_t len)
+{
+	http_stream_write(x->stream, data, len);
+	if (http_stream_unsent(x->stream) < STREAM_MAX)
+		return;
+	http_call_pause(x->call, true);
+	http_stream_await_drain(x->stream);
+}
+
+static void stream_drained(void *arg)
+{
+	struct node_proxy *x = arg;
+	if (x->call)
+		http_call_pause(x->call, false);
+}
+
 static void on_body(void *arg, const void *data, size_t len)
 {
 	struct node_proxy *x = arg;
 	if (x->stream) {
-		http_stream_write(x->stream, data, len);
+		stream_out(x, data, len);
 	} else if (x->answering) {
 		/* a reader that stopped reading is cut, as any slow stream: logs can be asked for again */
 		http_write(x->r->http, data, len);
@@ -234,8 +253,20 @@ static void on_done(void *arg, const struct err *err)
 static void stream_data(void *arg, const void *data, size_t len)
 {
 	struct node_proxy *x = arg;
-	if (x->call)
-		http_call_write(x->call, data, len);
+	if (!x->call)
+		return;
+	http_call_write(x->call, data, len);
+	if (http_call_unsent(x->call) < STREAM_MAX)
+		return;
+	http_stream_pause(x->stream, true);
+	http_call_await_drain(x->call);
+}
+
+static void call_drained(void *arg)
+{
+	struct node_proxy *x = arg;
+	if (x->stream)
+		http_stream_pause(x->stream, false);
 }
 
 static void stream_close(void *arg)
@@ -247,7 +278,7 @@ static void stream_close(void *arg)
 
 static void on_upgrade(void *arg, int status, const struct http_header *headers)
 {
-	static const struct http_stream_ops ops = {stream_data, stream_close};
+	static const struct http_stream_ops ops = {stream_data, stream_close, stream_drained};
 	static const char *const passed[] = {"Upgrade", "Sec-WebSocket-Accept", "Sec-WebSocket-Protocol",
 					     "X-Stream-Protocol-Version"};
 	(void)status;
@@ -279,24 +310,35 @@ static void add_query(struct request *r, struct buf *target)
 	}
 }
 
-static size_t upgrade_headers(struct request *r, struct http_header *list)
+/* Room in list: for each name once, the offers, the end. */
+static void upgrade_headers(struct request *r, struct http_header *list)
 {
 	static const char *const passed[] = {"Upgrade", "Sec-WebSocket-Key", "Sec-WebSocket-Version",
-					     "Sec-WebSocket-Protocol", "X-Stream-Protocol-Version"};
-	size_t n = 0;
+					     "Sec-WebSocket-Protocol"};
+	const char *name, *value;
+	size_t n = 0, offers = 0;
+	unsigned pos = 0;
 	list[n++] = (struct http_header){"Connection", "Upgrade"};
 	for (size_t i = 0; i < ARRAY_LEN(passed); i++) {
 		const char *v = http_header(r->http, passed[i]);
 		if (v)
 			list[n++] = (struct http_header){passed[i], v};
 	}
-	return n;
+	while (offers < OFFERS_MAX && http_header_next(r->http, &pos, &name, &value))
+		if (strcasecmp(name, "X-Stream-Protocol-Version") == 0) {
+			list[n++] = (struct http_header){"X-Stream-Protocol-Version", value};
+			offers++;
+		}
+	list[n] = (struct http_header){NULL, NULL};
 }
 
 static int proxy_call(struct request *r)
 {
-	static const struct http_call_ops ops = {
-		.on_response = on_response, .on_body = on_body, .on_done = on_done, .on_upgrade = on_upgrade};
+	static const struct http_call_ops ops = {.on_response = on_response,
+						 .on_body = on_body,
+						 .on_done = on_done,
+						 .on_upgrade = on_upgrade,
+						 .on_drain = call_drained};
 	struct node_proxy *x = r->extra;
 	struct apiserver *a = r->server;
 	int rc = tls_client_context(a->ca_pem, a->kubelet_cert_pem, a->kubelet_key_pem, false, &x->tls, &r->err);
@@ -305,14 +347,18 @@ static int proxy_call(struct request *r)
 	const struct http_client_config config = {.host = x->address, .port = x->port, .tls = x->tls};
 	x->client = http_client_new(a->env, a->loop, &config);
 	_cleanup_buf_ struct buf target = BUF_INIT;
-	const char *verb = streq(r->route.subresource, "log") ? "containerLogs" : r->route.subresource;
-	buf_addf(&target, "/%s/%s/%s/", verb, r->route.ns, r->route.name);
-	http_escape(&target, x->container);
+	const char *sub = r->route.subresource;
+	const char *verb = streq(sub, "log") ? "containerLogs" : streq(sub, "portforward") ? "portForward" : sub;
+	buf_addf(&target, "/%s/%s/%s", verb, r->route.ns, r->route.name);
+	if (x->container) {
+		buf_addc(&target, '/');
+		http_escape(&target, x->container);
+	}
 	add_query(r, &target);
-	struct http_header headers[8] = {{NULL, NULL}};
+	struct http_header headers[6 + OFFERS_MAX] = {{NULL, NULL}};
 	if (x->exec)
 		upgrade_headers(r, headers);
-	x->call = http_call(x->client, x->exec ? "GET" : r->method, buf_str(&target), headers, NULL, 0, 0, &ops, x);
+	x->call = http_call(x->client, r->method, buf_str(&target), headers, NULL, 0, 0, &ops, x);
 	return REQUEST_STREAMS;
 }
 

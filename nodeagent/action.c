@@ -228,7 +228,7 @@ static void on_exec_done(void *arg, const struct err *err, int code)
 static void start_exec(struct action *a, const struct action_spec *spec, const char *container_id)
 {
 	static const struct runtime_exec_ops ops = {.on_output = on_exec_output, .on_done = on_exec_done};
-	a->exec = a->n->runtime->ops->exec(a->n->runtime, container_id, (const char *const *)spec->argv, false,
+	a->exec = a->n->runtime->ops->exec(a->n->runtime, container_id, (const char *const *)spec->argv, 0,
 					   a->timeout_s, &ops, a);
 	if (!a->exec)
 		finish(a, false, "%s", "the command could not be started");

@@ -87,12 +87,15 @@ typedef void (*runtime_list_cb)(void *arg, const struct err *err, const struct r
 /* image NULL when there is none */
 typedef void (*runtime_image_cb)(void *arg, const struct err *err, const struct runtime_image *image);
 
+enum runtime_exec_flags { RUNTIME_EXEC_STDIN = 1, RUNTIME_EXEC_TTY = 2 };
 struct runtime_exec_ops {
+	/* With a terminal all output is fd 1, but what minirun itself has to say. */
 	void (*on_output)(void *arg, int fd /* 1 or 2 */, const void *data, size_t len);
 	/* code: exit code or 128+signal; err set when it could not be run (or timed out: -ETIMEDOUT) */
 	void (*on_done)(void *arg, const struct err *err, int code);
+	void (*on_drain)(void *arg); /* exec_write takes more again; may be NULL */
 };
-struct runtime_exec; /* one under way */
+struct runtime_exec; /* one under way, of exec or attach */
 struct runtime_stats {
 	uint64_t cpu_ns, memory_working_set_bytes, memory_usage_bytes, memory_rss_bytes;
 };
@@ -109,11 +112,17 @@ struct runtime_ops {
 	void (*remove_container)(struct runtime *, const char *id, runtime_cb, void *arg);
 	/* Sandboxes and containers, whoever made them; id NULL: all. */
 	void (*list)(struct runtime *, const char *id, runtime_list_cb, void *arg);
-	struct runtime_exec *(*exec)(struct runtime *, const char *id, const char *const *argv, bool stdin_open,
+	struct runtime_exec *(*exec)(struct runtime *, const char *id, const char *const *argv, unsigned flags,
 				     unsigned timeout_s, const struct runtime_exec_ops *, void *arg);
-	void (*exec_write)(struct runtime_exec *, const void *data, size_t len);   /* stdin; len 0 closes it */
-	void (*exec_cancel)(struct runtime_exec *);                                /* kills it; no callback follows */
-	int (*stats)(struct runtime *, const char *id, struct runtime_stats *ret); /* from the cgroup files: quick */
+	/* Stdin and output of the container itself, from now on; done (code 0) when it ends. Cancelling leaves it. */
+	struct runtime_exec *(*attach)(struct runtime *, const char *id, unsigned flags,
+				       const struct runtime_exec_ops *, void *arg);
+	/* Stdin; len 0 closes it. False: taken, but enough waits now; on_drain follows. */
+	bool (*exec_write)(struct runtime_exec *, const void *data, size_t len);
+	void (*exec_resize)(struct runtime_exec *, uint16_t columns, uint16_t rows); /* of its terminal */
+	void (*exec_pause)(struct runtime_exec *, bool pause);                       /* no output for now */
+	void (*exec_cancel)(struct runtime_exec *);                                  /* kills it; no callback follows */
+	int (*stats)(struct runtime *, const char *id, struct runtime_stats *ret);   /* from the cgroup files: quick */
 	void (*image_status)(struct runtime *, const char *ref, runtime_image_cb, void *arg);
 	/* Fetch from a registry: not in the local runtime yet (-ENOTSUP with a message that says `minictl image import`). */
 	void (*image_pull)(struct runtime *, const char *ref, runtime_image_cb, void *arg);

@@ -103,9 +103,13 @@ void local_watch_close_all(struct runtime_local *rl);
 void local_stop_container(struct runtime *, const char *id, unsigned grace_s, runtime_cb, void *arg);
 
 /* ---- runtime_local_exec.c ---- */
-struct runtime_exec *local_exec(struct runtime *, const char *id, const char *const *argv, bool stdin_open,
+struct runtime_exec *local_exec(struct runtime *, const char *id, const char *const *argv, unsigned flags,
 				unsigned timeout_s, const struct runtime_exec_ops *, void *arg);
-void local_exec_write(struct runtime_exec *, const void *data, size_t len);
+struct runtime_exec *local_attach(struct runtime *, const char *id, unsigned flags, const struct runtime_exec_ops *,
+				  void *arg);
+bool local_exec_write(struct runtime_exec *, const void *data, size_t len);
+void local_exec_resize(struct runtime_exec *, uint16_t columns, uint16_t rows);
+void local_exec_pause(struct runtime_exec *, bool pause);
 void local_exec_cancel(struct runtime_exec *);
 void local_exec_cancel_all(struct runtime_local *rl);
 

@@ -1,6 +1,6 @@
 /* The node API on 10250: who may ask, and which handler answers. Only the API server's client certificate, or one of
  * group system:masters, is served. */
-#include "nodeagent/server.h"
+#include "nodeagent/remote.h"
 
 #include "lib/core/log.h"
 #include "lib/core/metrics.h"
@@ -33,8 +33,7 @@ void server_json(struct http_request *r, int status, json_t *body_new)
 	buf_done(&out);
 }
 
-struct pod_container *server_find_container(struct node_server *s, struct http_request *r, const char *ns,
-					    const char *pod, const char *container)
+struct pod *server_find_pod(struct node_server *s, struct http_request *r, const char *ns, const char *pod)
 {
 	struct pod *p = NULL;
 	MAP_EACH (&s->n->pods, e) {
@@ -43,12 +42,17 @@ struct pod_container *server_find_container(struct node_server *s, struct http_r
 		if (streq(it->ns, ns) && streq(it->name, pod) && it->obj && (!p || p->gone))
 			p = it;
 	}
-	if (!p) {
+	if (!p)
 		server_text(r, 404, "pod \"%s/%s\" not found\n", ns, pod);
-		return NULL;
-	}
-	struct pod_container *c = pod_find_container(p, container);
-	if (!c)
+	return p;
+}
+
+struct pod_container *server_find_container(struct node_server *s, struct http_request *r, const char *ns,
+					    const char *pod, const char *container)
+{
+	struct pod *p = server_find_pod(s, r, ns, pod);
+	struct pod_container *c = p ? pod_find_container(p, container) : NULL;
+	if (p && !c)
 		server_text(r, 404, "container \"%s\" not found in pod \"%s_%s\"\n", container, pod, ns);
 	return c;
 }
@@ -111,38 +115,45 @@ static void serve_metrics(struct http_request *r)
 	buf_done(&out);
 }
 
-/* "/containerLogs/ns/pod/container" -> the three parts. False when the path has another shape. */
-static bool three_parts(const char *path, const char *prefix, char *ret[3], char **ret_memory)
+/* "ns/pod/container" -> its parts. False when there are more or fewer than n. */
+static bool split_path(const char *path, int n, char *ret[3], char **ret_memory)
 {
-	if (!str_starts(path, prefix))
-		return false;
-	char *text = xstrdup(path + strlen(prefix)), *save = NULL;
-	int n = 0;
+	char *text = xstrdup(path), *save = NULL;
+	int got = 0;
 	*ret_memory = text;
-	for (char *w = strtok_r(text, "/", &save); w && n < 4; w = strtok_r(NULL, "/", &save)) {
-		if (n < 3)
-			ret[n] = w;
-		n++;
+	for (char *w = strtok_r(text, "/", &save); w && got <= n; w = strtok_r(NULL, "/", &save)) {
+		if (got < n)
+			ret[got] = w;
+		got++;
 	}
-	return n == 3;
+	return got == n;
 }
 
+/* Paths that name a pod, or a container in it. False when it is none of them. */
 static bool serve_container(struct node_server *s, struct http_request *r)
 {
+	static const struct {
+		const char *prefix;
+		void (*serve)(struct node_server *, struct http_request *, struct pod_container *);
+	} verbs[] = {{"/containerLogs/", server_logs}, {"/exec/", server_exec}, {"/attach/", server_attach}};
 	const char *path = http_path(r);
-	bool logs = str_starts(path, "/containerLogs/"), exec = str_starts(path, "/exec/");
 	char *part[3];
 	_cleanup_free_ char *memory = NULL;
-	if (!three_parts(path, logs ? "/containerLogs/" : "/exec/", part, &memory))
-		return false;
-	struct pod_container *c = server_find_container(s, r, part[0], part[1], part[2]);
-	if (!c)
+	if (str_starts(path, "/portForward/") && split_path(path + strlen("/portForward/"), 2, part, &memory)) {
+		struct pod *p = server_find_pod(s, r, part[0], part[1]);
+		if (p)
+			server_text(r, 501, "port-forward is not supported by this node agent\n");
 		return true;
-	if (logs)
-		server_logs(s, r, c);
-	else if (exec)
-		server_exec(s, r, c);
-	return true;
+	}
+	for (size_t i = 0; i < ARRAY_LEN(verbs); i++) {
+		if (!str_starts(path, verbs[i].prefix) || !split_path(path + strlen(verbs[i].prefix), 3, part, &memory))
+			continue;
+		struct pod_container *c = server_find_container(s, r, part[0], part[1], part[2]);
+		if (c)
+			verbs[i].serve(s, r, c);
+		return true;
+	}
+	return false;
 }
 
 static void on_request(void *arg, struct http_request *r)
@@ -159,8 +170,6 @@ static void on_request(void *arg, struct http_request *r)
 		serve_metrics(r);
 	else if (streq(path, "/stats/summary"))
 		server_json(r, 200, server_stats_summary(s->n));
-	else if (str_starts(path, "/attach/") || str_starts(path, "/portForward/"))
-		server_text(r, 501, "attach and port-forward are not supported by this node agent\n");
 	else if (!serve_container(s, r))
 		server_text(r, 404, "404 page not found\n");
 }
@@ -202,7 +211,7 @@ int node_server_new(struct nodeagent *n, struct node_server **ret, struct err *e
 	s->n = n;
 	s->kick.fn = on_kick;
 	list_init(&s->streams);
-	list_init(&s->execs);
+	list_init(&s->remotes);
 	s->http = http_server_new(n->env, n->loop, n->config.serving_tls, NULL, &ops, s);
 	const char *host = n->listen_host ? n->listen_host : "0.0.0.0";
 	int rc = http_server_listen(s->http, host, n->config.listen_port, err);
@@ -244,6 +253,6 @@ void node_server_close(struct node_server *s, void (*done)(void *arg), void *arg
 {
 	struct closing *c = NEW(struct closing);
 	*c = (struct closing){s, done, arg};
-	server_exec_close_all(s);
+	remote_close_all(s);
 	http_server_close(s->http, CLOSE_MS, on_closed, c);
 }

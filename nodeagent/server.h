@@ -17,18 +17,20 @@ struct node_server {
 	struct nodeagent *n;
 	struct http_server *http;
 	struct list streams;
-	struct list execs; /* upgraded connections: struct exec_session */
+	struct list remotes; /* upgraded connections: struct remote */
 	struct env_post kick;
 };
 
 void server_text(struct http_request *r, int status, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 void server_json(struct http_request *r, int status, json_t *body_new);
 /* By the names in a path; NULL when there is none (answered with 404 already). */
+struct pod *server_find_pod(struct node_server *s, struct http_request *r, const char *ns, const char *pod);
 struct pod_container *server_find_container(struct node_server *s, struct http_request *r, const char *ns,
 					    const char *pod, const char *container);
 void server_logs(struct node_server *s, struct http_request *r, struct pod_container *c);
 void server_exec(struct node_server *s, struct http_request *r, struct pod_container *c);
-void server_exec_close_all(struct node_server *s);
+void server_attach(struct node_server *s, struct http_request *r, struct pod_container *c);
+void server_ports(struct node_server *s, struct http_request *r, struct pod *p);
 json_t *server_stats_summary(struct nodeagent *n);
 
 #endif

@@ -1,68 +1,64 @@
-/* /exec over a WebSocket: v5.channel.k8s.io and v4.channel.k8s.io. The first byte of a message is its channel; the end
- * comes as a Status on the error channel, with the exit code among its causes. */
-#include "lib/net/websocket.h"
-#include "nodeagent/server.h"
+/* /exec and /attach: a command in a container, or the container's own process, at the other end of a client's streams. The
+ * end comes as a Status on the error stream, with the exit code among its causes. */
+#include "nodeagent/remote.h"
 
-#define EXEC_MAGIC  0x65786563u
-#define ARGS_MAX    1024
-#define UNSENT_MAX  (16 << 20)
-#define MESSAGE_MAX (1 << 20)
+#define EXEC_MAGIC 0x65786563u
+#define ARGS_MAX   1024
+#define RESIZE_MAX 1024
+#define STREAMS_US (30 * SECOND_US) /* as upstream: for the client to open all its streams */
 
-enum channel { CHANNEL_STDIN, CHANNEL_STDOUT, CHANNEL_STDERR, CHANNEL_ERROR, CHANNEL_RESIZE, CHANNEL_CLOSE = 255 };
+enum stream { STREAM_STDIN, STREAM_STDOUT, STREAM_STDERR, STREAM_ERROR, STREAM_RESIZE, STREAMS };
+static const char *const stream_names[STREAMS] = {"stdin", "stdout", "stderr", "error", "resize"};
 
 struct exec_session {
 	uint32_t magic;
-	struct list node;
 	struct node_server *s;
-	struct http_stream *stream;
-	struct ws_parser ws;
+	struct remote *remote;
 	struct runtime_exec *exec;
-	bool v5, want_stdin, want_stdout, want_stderr, stdin_closed, dead;
+	char *container_id;
+	char **argv; /* NULL: attach */
+	bool tty, want[STREAMS], have[STREAMS], stdin_closed;
+	uint32_t ids[STREAMS];
+	struct env_timer timer;
+	struct buf resize; /* part of an object */
 };
+
+static struct exec_session *session_of(void *arg)
+{
+	struct exec_session *x = arg;
+	MAGIC_CHECK(x, EXEC_MAGIC);
+	return x;
+}
 
 static void session_free(struct exec_session *x)
 {
-	list_del(&x->node);
+	env_timer_stop(x->s->n->env, &x->timer);
 	if (x->exec)
 		x->s->n->runtime->ops->exec_cancel(x->exec);
-	ws_parser_done(&x->ws);
+	for (char **a = x->argv; a && *a; a++)
+		free(*a);
+	free(x->argv);
+	free(x->container_id);
+	buf_done(&x->resize);
 	x->magic = 0;
 	free(x);
-}
-
-static void send_channel(struct exec_session *x, enum channel ch, const void *data, size_t len)
-{
-	struct buf message = BUF_INIT, frame = BUF_INIT;
-	buf_addc(&message, (char)ch);
-	buf_add(&message, data, len);
-	ws_frame(&frame, WS_BINARY, message.data, message.len, NULL);
-	http_stream_write(x->stream, frame.data, frame.len);
-	buf_done(&message);
-	buf_done(&frame);
-}
-
-static void close_session(struct exec_session *x)
-{
-	static const uint8_t normal[2] = {0x03, 0xe8};
-	struct buf frame = BUF_INIT;
-	ws_frame(&frame, WS_CLOSE, normal, sizeof(normal), NULL);
-	http_stream_write(x->stream, frame.data, frame.len);
-	buf_done(&frame);
-	http_stream_close(x->stream);
-	session_free(x);
 }
 
 /* ---- what the container says ---- */
 
 static void on_output(void *arg, int fd, const void *data, size_t len)
 {
-	struct exec_session *x = arg;
-	MAGIC_CHECK(x, EXEC_MAGIC);
-	if (len == 0 || (fd == 1 ? !x->want_stdout : !x->want_stderr))
-		return;
-	if (http_stream_unsent(x->stream) > UNSENT_MAX) /* a client that does not read is left behind */
-		return;
-	send_channel(x, fd == 1 ? CHANNEL_STDOUT : CHANNEL_STDERR, data, len);
+	struct exec_session *x = session_of(arg);
+	enum stream to = fd == 1 || x->tty ? STREAM_STDOUT : STREAM_STDERR;
+	if (x->want[to] && !remote_send(x->remote, x->ids[to], data, len))
+		x->s->n->runtime->ops->exec_pause(x->exec, true);
+}
+
+static void on_remote_drain(void *arg)
+{
+	struct exec_session *x = session_of(arg);
+	if (x->exec)
+		x->s->n->runtime->ops->exec_pause(x->exec, false);
 }
 
 static json_t *exit_status(const struct err *err, int code)
@@ -82,82 +78,110 @@ static json_t *exit_status(const struct err *err, int code)
 
 static void on_done(void *arg, const struct err *err, int code)
 {
-	struct exec_session *x = arg;
-	MAGIC_CHECK(x, EXEC_MAGIC);
+	struct exec_session *x = session_of(arg);
 	x->exec = NULL;
 	_cleanup_json_ json_t *status = exit_status(err, code);
-	struct buf text = BUF_INIT;
+	_cleanup_buf_ struct buf text = BUF_INIT;
 	json_write(&text, status);
-	send_channel(x, CHANNEL_ERROR, text.data, text.len);
-	buf_done(&text);
-	close_session(x);
+	remote_send(x->remote, x->ids[STREAM_ERROR], text.data, text.len);
+	for (unsigned i = STREAM_STDOUT; i <= STREAM_ERROR; i++)
+		if (x->have[i])
+			remote_end(x->remote, x->ids[i]);
+	remote_close(x->remote);
+	session_free(x);
+}
+
+static void on_exec_drain(void *arg)
+{
+	remote_pause(session_of(arg)->remote, false);
 }
 
 /* ---- what the client says ---- */
 
 static void close_stdin(struct exec_session *x)
 {
-	if (!x->stdin_closed && x->exec && x->want_stdin)
+	if (!x->stdin_closed && x->exec && x->want[STREAM_STDIN])
 		x->s->n->runtime->ops->exec_write(x->exec, "", 0);
 	x->stdin_closed = true;
 }
 
-static void on_message(void *arg, enum ws_opcode op, const void *data, size_t len)
+/* {"Width":80,"Height":24}, one after the other, in whatever pieces they come. */
+static void take_resize(struct exec_session *x, const char *data, size_t len)
 {
-	struct exec_session *x = arg;
-	MAGIC_CHECK(x, EXEC_MAGIC);
-	const uint8_t *bytes = data;
-	if (op == WS_PING) {
-		struct buf frame = BUF_INIT;
-		ws_frame(&frame, WS_PONG, data, len, NULL);
-		http_stream_write(x->stream, frame.data, frame.len);
-		buf_done(&frame);
-		return;
+	buf_add(&x->resize, data, MIN(len, (size_t)RESIZE_MAX));
+	for (char *close; x->resize.len && (close = memchr(x->resize.data, '}', x->resize.len));) {
+		size_t n = (size_t)(close - x->resize.data) + 1;
+		_cleanup_json_ json_t *size = NULL;
+		json_parse(x->resize.data, n, &size, NULL);
+		int64_t w = json_get_int(size, "Width", 0), h = json_get_int(size, "Height", 0);
+		if (x->exec && w > 0 && w <= UINT16_MAX && h > 0 && h <= UINT16_MAX)
+			x->s->n->runtime->ops->exec_resize(x->exec, (uint16_t)w, (uint16_t)h);
+		buf_consume(&x->resize, n);
 	}
-	if (op == WS_CLOSE) {
-		x->dead = true;
-		return;
+	if (x->resize.len > RESIZE_MAX)
+		buf_clear(&x->resize);
+}
+
+static void on_data(void *arg, uint32_t id, const void *data, size_t len)
+{
+	struct exec_session *x = session_of(arg);
+	if (x->have[STREAM_STDIN] && id == x->ids[STREAM_STDIN]) {
+		if (x->exec && !x->stdin_closed && !x->s->n->runtime->ops->exec_write(x->exec, data, len))
+			remote_pause(x->remote, true);
+	} else if (x->have[STREAM_RESIZE] && id == x->ids[STREAM_RESIZE]) {
+		take_resize(x, data, len);
 	}
-	if ((op != WS_BINARY && op != WS_TEXT) || len == 0)
-		return;
-	if (bytes[0] == CHANNEL_STDIN && len > 1 && x->want_stdin && !x->stdin_closed && x->exec)
-		x->s->n->runtime->ops->exec_write(x->exec, bytes + 1, len - 1);
-	else if (bytes[0] == CHANNEL_CLOSE && x->v5 && len > 1 && bytes[1] == CHANNEL_STDIN)
+}
+
+static void on_end(void *arg, uint32_t id, bool reset)
+{
+	struct exec_session *x = session_of(arg);
+	(void)reset;
+	if (x->have[STREAM_STDIN] && id == x->ids[STREAM_STDIN])
 		close_stdin(x);
 }
 
-static void on_data(void *arg, const void *data, size_t len)
+static void on_close(void *arg)
 {
-	struct exec_session *x = arg;
-	MAGIC_CHECK(x, EXEC_MAGIC);
-	_cleanup_err_ struct err err = ERR_INIT;
-	if (ws_feed(&x->ws, data, len, &err) < 0 || x->dead)
-		close_session(x);
+	session_free(session_of(arg));
 }
 
-static void on_stream_close(void *arg)
+/* ---- the beginning ---- */
+
+static void start(struct exec_session *x)
 {
-	struct exec_session *x = arg;
-	MAGIC_CHECK(x, EXEC_MAGIC);
-	session_free(x);
+	static const struct runtime_exec_ops ops = {
+		.on_output = on_output, .on_done = on_done, .on_drain = on_exec_drain};
+	struct runtime *rt = x->s->n->runtime;
+	unsigned flags = (x->want[STREAM_STDIN] ? RUNTIME_EXEC_STDIN : 0) | (x->tty ? RUNTIME_EXEC_TTY : 0);
+	env_timer_stop(x->s->n->env, &x->timer);
+	x->exec = x->argv ? rt->ops->exec(rt, x->container_id, (const char *const *)x->argv, flags, 0, &ops, x)
+			  : rt->ops->attach(rt, x->container_id, flags, &ops, x);
 }
 
-void server_exec_close_all(struct node_server *s)
+/* All streams that were asked for are there: go. */
+static bool on_stream(void *arg, uint32_t id, const struct http_header *headers)
 {
-	LIST_EACH (&s->execs, x, struct exec_session, node)
-		close_session(x);
-}
-
-/* ---- the handshake ---- */
-
-static const char *choose_protocol(const char *offered)
-{
-	static const char *const known[] = {"v5.channel.k8s.io", "v4.channel.k8s.io"};
-	for (size_t i = 0; i < ARRAY_LEN(known); i++) {
-		if (offered && strstr(offered, known[i]))
-			return known[i];
+	struct exec_session *x = session_of(arg);
+	const char *type = remote_header(headers, "streamtype");
+	bool all = true, known = false;
+	for (unsigned i = 0; i < STREAMS; i++) {
+		if (x->want[i] && !x->have[i] && streq(type, stream_names[i])) {
+			x->have[i] = known = true;
+			x->ids[i] = id;
+		}
+		all = all && x->have[i] == x->want[i];
 	}
-	return NULL;
+	if (known && all)
+		start(x);
+	return known;
+}
+
+static void on_timer(struct env_timer *t)
+{
+	struct exec_session *x = CONTAINER_OF(t, struct exec_session, timer);
+	remote_close(x->remote);
+	session_free(x);
 }
 
 static bool flag(struct http_request *r, const char *name)
@@ -166,69 +190,74 @@ static bool flag(struct http_request *r, const char *name)
 	return v && http_query_true(v);
 }
 
-static size_t command_of(struct http_request *r, const char *argv[ARGS_MAX + 1])
+/* The command, copied: the request ends with the upgrade. NULL when there is none, or too much of it. */
+static char **command_of(struct http_request *r)
 {
+	char **argv = NULL;
+	size_t n = 0, cap = 0;
 	unsigned pos = 0;
-	size_t n = 0;
 	const char *name, *value;
 	while (n < ARGS_MAX && http_query_next(r, &pos, &name, &value)) {
-		if (streq(name, "command"))
-			argv[n++] = value;
+		if (!streq(name, "command"))
+			continue;
+		GROW(argv, cap, n + 2);
+		argv[n++] = xstrdup(value);
+		argv[n] = NULL;
 	}
-	argv[n] = NULL;
-	return n;
+	return argv;
 }
 
-/* NULL, or what is wrong with the request. */
-static const char *refusal(struct http_request *r, size_t n_args, const char *protocol, const char *key)
+static struct exec_session *session_new(struct node_server *s, struct http_request *r, struct pod_container *c,
+					char **argv)
 {
-	if (n_args == 0)
-		return "you must specify at least 1 command for the container";
-	if (flag(r, "tty"))
-		return "a terminal (tty) is not supported by this node agent: run the command without one";
-	if (!flag(r, "stdin") && !flag(r, "stdout") && !flag(r, "stderr"))
-		return "you must specify at least 1 of stdin, stdout, stderr";
-	if (!key || !protocol)
-		return "unable to upgrade: a WebSocket with v5.channel.k8s.io or v4.channel.k8s.io is needed";
-	return NULL;
+	struct exec_session *x = NEW(struct exec_session);
+	*x = (struct exec_session){.magic = EXEC_MAGIC,
+				   .s = s,
+				   .container_id = xstrdup(c->cur.id),
+				   .argv = argv,
+				   .tty = flag(r, "tty"),
+				   .timer.fn = on_timer};
+	x->want[STREAM_STDIN] = flag(r, "stdin");
+	x->want[STREAM_STDOUT] = flag(r, "stdout");
+	x->want[STREAM_STDERR] = flag(r, "stderr") && !x->tty; /* a terminal has one output */
+	x->want[STREAM_ERROR] = true;
+	x->want[STREAM_RESIZE] = x->tty;
+	return x;
+}
+
+static void serve(struct node_server *s, struct http_request *r, struct pod_container *c, char **argv)
+{
+	static const struct remote_ops ops = {.on_stream = on_stream,
+					      .on_data = on_data,
+					      .on_end = on_end,
+					      .on_drain = on_remote_drain,
+					      .on_close = on_close};
+	struct exec_session *x = session_new(s, r, c, argv);
+	if (!x->want[STREAM_STDIN] && !x->want[STREAM_STDOUT] && !x->want[STREAM_STDERR]) {
+		server_text(r, 400, "you must specify at least 1 of stdin, stdout, stderr\n");
+		session_free(x);
+	} else if (!container_is_up(c) || c->state == CONTAINER_START) {
+		server_text(r, 404, "container not found (\"%s\")\n", c->name);
+		session_free(x);
+	} else if (!(x->remote = remote_accept(s, r, REMOTE_COMMAND, &ops, x))) {
+		session_free(x);
+	} else {
+		env_timer_start(s->n->env, &x->timer, STREAMS_US);
+	}
 }
 
 void server_exec(struct node_server *s, struct http_request *r, struct pod_container *c)
 {
-	static const struct runtime_exec_ops exec_ops = {.on_output = on_output, .on_done = on_done};
-	static const struct http_stream_ops stream_ops = {.on_data = on_data, .on_close = on_stream_close};
-	const char *argv[ARGS_MAX + 1];
-	const char *protocol = choose_protocol(http_header(r, "Sec-WebSocket-Protocol"));
-	const char *key = http_header(r, "Sec-WebSocket-Key");
-	const char *wrong = refusal(r, command_of(r, argv), protocol, key);
-	if (wrong) {
-		server_text(r, 400, "%s\n", wrong);
-		return;
-	}
-	if (!container_is_up(c) || c->state == CONTAINER_START) {
-		server_text(r, 404, "container not found (\"%s\")\n", c->name);
-		return;
-	}
-	struct exec_session *x = NEW(struct exec_session);
-	*x = (struct exec_session){.magic = EXEC_MAGIC, .s = s, .v5 = protocol[1] == '5'};
-	x->want_stdin = flag(r, "stdin");
-	x->want_stdout = flag(r, "stdout");
-	x->want_stderr = flag(r, "stderr");
-	x->ws = (struct ws_parser){.server = true, .max_bytes = MESSAGE_MAX, .on_message = on_message, .arg = x};
-	list_push(&s->execs, &x->node);
-	/* argv is borrowed from the request, which ends with the upgrade */
-	x->exec = s->n->runtime->ops->exec(s->n->runtime, c->cur.id, argv, x->want_stdin, 0, &exec_ops, x);
-	_cleanup_free_ char *accept = ws_accept_key(key);
-	const struct http_header headers[] = {{"Upgrade", "websocket"},
-					      {"Connection", "Upgrade"},
-					      {"Sec-WebSocket-Accept", accept},
-					      {"Sec-WebSocket-Protocol", protocol},
-					      {NULL, NULL}};
-	x->stream = http_upgrade(r, headers, &stream_ops, x);
-	send_channel(x, x->want_stdout ? CHANNEL_STDOUT : CHANNEL_ERROR, "", 0);
-	if (!x->exec) {
-		struct err err = ERR_INIT;
-		err_set(&err, -EIO, "the command could not be started");
-		on_done(x, &err, 0);
-	}
+	char **argv = command_of(r);
+	if (argv)
+		serve(s, r, c, argv);
+	else
+		server_text(r, 400, "you must specify at least 1 command for the container\n");
+}
+
+void server_attach(struct node_server *s, struct http_request *r, struct pod_container *c)
+{
+	(void)serve;
+	(void)s, (void)c;
+	server_text(r, 501, "attach is not supported by this node agent\n");
 }

@@ -11,6 +11,7 @@
 #include "lib/core/file.h"
 #include "runtime/cmd.h"
 #include "runtime/console.h"
+#include "runtime/relay.h"
 
 #define ENV_MAX     256
 #define PROCESS_MAX (1024 * 1024)
@@ -20,7 +21,7 @@ struct exec_options {
 	const char *env[ENV_MAX];
 	unsigned n_env;
 	bool tty, detach, no_new_privs;
-	int preserve_fds;
+	int preserve_fds, control_fd;
 	char **args;
 };
 
@@ -33,7 +34,8 @@ struct exec {
 	json_t *json; /* the process object */
 	struct process process;
 	struct seccomp_filter *filter;
-	int pidfd, console_fd;
+	int pidfd, console_fd; /* the child's end: the terminal is sent there */
+	int master_fd;         /* ours, when we are the one who serves the terminal */
 };
 
 static void exec_done(struct exec *e)
@@ -45,17 +47,24 @@ static void exec_done(struct exec *e)
 	seccomp_filter_free(e->filter);
 	closep(&e->pidfd);
 	closep(&e->console_fd);
+	closep(&e->master_fd);
 }
 
 static int parse_options(int argc, char **argv, struct exec_options *o, struct err *err)
 {
-	static const struct option opts[] = {
-		{"process", required_argument, NULL, 'p'}, {"pid-file", required_argument, NULL, 'P'},
-		{"cwd", required_argument, NULL, 'w'},     {"console-socket", required_argument, NULL, 'c'},
-		{"env", required_argument, NULL, 'e'},     {"user", required_argument, NULL, 'u'},
-		{"tty", no_argument, NULL, 't'},           {"detach", no_argument, NULL, 'd'},
-		{"no-new-privs", no_argument, NULL, 'n'},  {"preserve-fds", required_argument, NULL, 'f'},
-		{"ignore-paused", no_argument, NULL, 'i'}, {0}};
+	static const struct option opts[] = {{"process", required_argument, NULL, 'p'},
+					     {"pid-file", required_argument, NULL, 'P'},
+					     {"cwd", required_argument, NULL, 'w'},
+					     {"console-socket", required_argument, NULL, 'c'},
+					     {"env", required_argument, NULL, 'e'},
+					     {"user", required_argument, NULL, 'u'},
+					     {"tty", no_argument, NULL, 't'},
+					     {"detach", no_argument, NULL, 'd'},
+					     {"no-new-privs", no_argument, NULL, 'n'},
+					     {"preserve-fds", required_argument, NULL, 'f'},
+					     {"ignore-paused", no_argument, NULL, 'i'},
+					     {"control-fd", required_argument, NULL, 'C'},
+					     {0}};
 	int c, r;
 	while ((c = getopt_long(argc, argv, "+p:e:u:td", opts, NULL)) != -1) {
 		switch (c) {
@@ -92,6 +101,10 @@ static int parse_options(int argc, char **argv, struct exec_options *o, struct e
 			if ((r = cmd_parse_count(optarg, &o->preserve_fds, err)) < 0)
 				return r;
 			break;
+		case 'C':
+			if ((r = cmd_parse_count(optarg, &o->control_fd, err)) < 0)
+				return r;
+			break;
 		case 'i':
 			break;
 		default:
@@ -120,6 +133,18 @@ static int set_user(json_t *process, const char *user, struct err *err)
 	return 0;
 }
 
+static bool has_variable(const json_t *env, const char *prefix)
+{
+	size_t i;
+	json_t *e;
+	json_array_foreach(env, i, e)
+	{
+		if (json_is_string(e) && str_starts(json_string_value(e), prefix))
+			return true;
+	}
+	return false;
+}
+
 /* The container's own process object with what the caller wants to be different. */
 static int process_from_options(struct exec *e, struct err *err)
 {
@@ -138,6 +163,8 @@ static int process_from_options(struct exec *e, struct err *err)
 	if (e->o.cwd)
 		json_object_set_new(e->json, "cwd", json_string(e->o.cwd));
 	json_object_set_new(e->json, "terminal", json_boolean(e->o.tty));
+	if (e->o.tty && !has_variable(env, "TERM="))
+		json_array_append_new(env, json_string("TERM=xterm"));
 	if (e->o.no_new_privs)
 		json_object_set_new(e->json, "noNewPrivileges", json_true());
 	return e->o.user ? set_user(e->json, e->o.user, err) : 0;
@@ -158,6 +185,29 @@ static int process_from_file(struct exec *e, struct err *err)
 	return 0;
 }
 
+/* The terminal is for who listens on the socket; without one we serve it ourselves, if we stay. */
+static int open_console(struct exec *e, struct err *err)
+{
+	int pair[2];
+	if (e->o.console_socket) {
+		e->console_fd = console_connect(e->o.console_socket, err);
+		return MIN(e->console_fd, 0);
+	}
+	if (e->o.detach)
+		return err_set(err, -EINVAL, "a terminal needs --console-socket");
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+		return err_errno(err, "console");
+	e->master_fd = pair[0];
+	e->console_fd = pair[1];
+	return 0;
+}
+
+static int serve_terminal(struct exec *e, pid_t pid, struct err *err)
+{
+	_cleanup_close_ int master = console_receive(e->master_fd, err);
+	return master < 0 ? master : relay_terminal(pid, master, e->o.control_fd, err);
+}
+
 static int load(struct exec *e, struct err *err)
 {
 	int r = oci_state_read(e->global->root, e->o.id, &e->state, err);
@@ -174,11 +224,7 @@ static int load(struct exec *e, struct err *err)
 		return r;
 	e->process.filter = e->filter;
 	e->process.preserve_fds = e->o.preserve_fds;
-	if (e->process.terminal && !e->o.console_socket)
-		return err_set(err, -EINVAL, "a terminal needs --console-socket");
-	if (e->process.terminal)
-		e->console_fd = console_connect(e->o.console_socket, err);
-	return e->process.terminal && e->console_fd < 0 ? e->console_fd : 0;
+	return e->process.terminal ? open_console(e, err) : 0;
 }
 
 /* A namespace that is ours already can't be joined if it is the user namespace. */
@@ -261,7 +307,8 @@ static int spawn(struct exec *e, pid_t *ret_pid, struct err *err)
 
 int cmd_exec(const struct runtime_global *g, int argc, char **argv, struct err *err)
 {
-	_cleanup_(exec_done) struct exec e = {.global = g, .pidfd = -1, .console_fd = -1};
+	_cleanup_(exec_done) struct exec e = {
+		.global = g, .pidfd = -1, .console_fd = -1, .master_fd = -1, .o.control_fd = -1};
 	pid_t pid = 0;
 	int r;
 	if ((r = parse_options(argc, argv, &e.o, err)) < 0 || (r = load(&e, err)) < 0 || (r = spawn(&e, &pid, err)) < 0)
@@ -272,5 +319,7 @@ int cmd_exec(const struct runtime_global *g, int argc, char **argv, struct err *
 		if ((r = file_write_replace(e.o.pid_file, text, strlen(text), 0644, err)) < 0)
 			return r;
 	}
-	return e.o.detach ? 0 : cmd_wait_child(pid);
+	if (e.o.detach)
+		return 0;
+	return e.master_fd >= 0 ? serve_terminal(&e, pid, err) : cmd_wait_child(pid);
 }

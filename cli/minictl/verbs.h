@@ -65,6 +65,8 @@ static inline int get_item(struct ctl *c, const struct item *it, json_t **ret, s
 int pods_of(struct ctl *c, const struct item *it, json_t **ret_pods, struct err *err);
 /* The best of them for logs and exec: ready first, then the newest. */
 json_t *pod_best(json_t *pods);
+/* The pod that a word of the command line means: its name, or TYPE/NAME, of which the best. */
+int choose_pod(struct ctl *c, const char *word, struct item *ret, struct err *err);
 /* The label selector of a workload as text; NULL when it has none. Kept. */
 const char *selector_of(const json_t *obj);
 

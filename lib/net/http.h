@@ -138,6 +138,8 @@ struct http_call_ops {
 	void (*on_upgrade)(void *arg, int status, const struct http_header *headers);
 	/* If set, told of failures in place of on_done. sent: some of the request may have reached the server. */
 	void (*on_failed)(void *arg, const struct err *err, bool sent);
+	/* See http_call_await_drain. */
+	void (*on_drain)(void *arg);
 };
 
 struct http_client *http_client_new(struct env *env, uv_loop_t *loop, const struct http_client_config *config);
@@ -150,12 +152,18 @@ struct http_call *http_call(struct http_client *c, const char *method, const cha
 			    const struct http_header *headers, const void *body, size_t len, unsigned timeout_ms,
 			    const struct http_call_ops *ops, void *arg);
 void http_call_write(struct http_call *call, const void *data, size_t len); /* after on_upgrade */
+/* Back pressure, after on_upgrade: stop reading what the server sends (its end, too, is seen only afterwards); and be
+ * told once, by on_drain, when what waits to be sent has fallen below 64 KiB. */
+void http_call_pause(struct http_call *call, bool pause);
+size_t http_call_unsent(const struct http_call *call);
+void http_call_await_drain(struct http_call *call);
 void http_call_cancel(struct http_call *call);
 
 /* ---- upgraded connections on the server side: raw bytes both ways ---- */
 struct http_stream_ops {
 	void (*on_data)(void *arg, const void *data, size_t len);
 	void (*on_close)(void *arg); /* the other side left, or an error; the stream is gone */
+	void (*on_drain)(void *arg); /* see http_stream_await_drain; may be NULL */
 };
 struct http_stream;
 /* Answer 101 with these headers and take over the connection. r is gone, the stream takes its place. */
@@ -163,6 +171,9 @@ struct http_stream *http_upgrade(struct http_request *r, const struct http_heade
 				 const struct http_stream_ops *ops, void *arg);
 void http_stream_write(struct http_stream *s, const void *data, size_t len);
 size_t http_stream_unsent(const struct http_stream *s);
+/* Back pressure, as for calls. A few bytes that were read already may still come after a pause. */
+void http_stream_pause(struct http_stream *s, bool pause);
+void http_stream_await_drain(struct http_stream *s);
 void http_stream_close(struct http_stream *s); /* flushes, then closes; no callback follows */
 
 /* Percent-encode a path segment or query value into out. */

@@ -196,6 +196,26 @@ void http_call_write(struct http_call *call, const void *data, size_t len)
 		conn_add(&call->conn->conn, data, len);
 }
 
+void http_call_pause(struct http_call *call, bool pause)
+{
+	MAGIC_CHECK(call, CALL_MAGIC);
+	if (call->conn && call->upgraded)
+		conn_pause(&call->conn->conn, pause);
+}
+
+size_t http_call_unsent(const struct http_call *call)
+{
+	return call->conn ? conn_unsent(&call->conn->conn) : 0;
+}
+
+void http_call_await_drain(struct http_call *call)
+{
+	MAGIC_CHECK(call, CALL_MAGIC);
+	call->awaits_drain = true;
+	if (call->conn)
+		conn_mark(&call->conn->conn);
+}
+
 void http_call_cancel(struct http_call *call)
 {
 	if (!call)

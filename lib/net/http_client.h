@@ -52,7 +52,7 @@ struct http_call {
 	void *arg;
 	struct blob *request;
 	struct env_timer timer;
-	bool head, safe, retried, upgraded;
+	bool head, safe, retried, upgraded, awaits_drain;
 	bool sent; /* it failed, and some of the request may have reached the server */
 };
 

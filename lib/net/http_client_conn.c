@@ -3,7 +3,7 @@
 
 #include "lib/net/http_client.h"
 
-enum { RESPONSE_HEADER_MAX = 256 * 1024, ADDRESSES_MAX = 8 };
+enum { RESPONSE_HEADER_MAX = 256 * 1024, ADDRESSES_MAX = 8, DRAINED = 64 * 1024 };
 
 /* A look-up outlives the connection that asked, if need be. */
 struct resolve {
@@ -150,7 +150,12 @@ static void on_open(struct conn *conn)
 
 static void on_tick(struct conn *conn)
 {
-	(void)conn;
+	struct cconn *cc = CONTAINER_OF(conn, struct cconn, conn);
+	struct http_call *call = cc->call;
+	if (!call || !call->awaits_drain || conn_unsent(conn) >= DRAINED)
+		return;
+	call->awaits_drain = false;
+	call->ops.on_drain(call->arg);
 }
 
 static void on_closed(struct conn *conn)

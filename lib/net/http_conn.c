@@ -8,6 +8,7 @@ enum {
 	DRAINED = 64 * 1024,
 	SMALL_BODY = 64 * 1024,
 	LINGER_US = 2 * 1000 * 1000, /* how long a refused client may go on talking, so that it sees the answer */
+	STREAM_STALL = 15,           /* a person at a terminal may look at a full page for so many times body_s */
 };
 
 static void on_deadline(struct env_timer *t)
@@ -183,7 +184,7 @@ static void take_pending(struct sconn *c)
 		return;
 	}
 	buf_done(&pending);
-	if (c->conn.paused)
+	if (c->conn.paused && !(c->stream && c->stream->paused))
 		conn_pause(&c->conn, false);
 }
 
@@ -194,7 +195,8 @@ static void watch_output(struct sconn *c)
 		if (c->watching_output)
 			sconn__deadline(c, c->state == SCONN_IDLE ? (uint64_t)c->server->limits.idle_s * 1000000 : 0);
 	} else if (!c->watching_output) {
-		sconn__deadline(c, (uint64_t)c->server->limits.body_s * 1000000);
+		unsigned times = c->state == SCONN_STREAMING ? STREAM_STALL : 1;
+		sconn__deadline(c, (uint64_t)c->server->limits.body_s * 1000000 * times);
 		c->watching_output = true;
 		c->progress = c->conn.progress;
 	}
@@ -223,7 +225,14 @@ static void on_tick(struct conn *conn)
 	}
 	if (conn->closing)
 		return;
-	if (c->pending.len && (c->state == SCONN_IDLE || (c->state == SCONN_STREAMING && c->stream)))
+	if (c->stream && c->stream->awaits_drain && conn_unsent(conn) < DRAINED) {
+		c->stream->awaits_drain = false;
+		c->stream->ops->on_drain(c->stream->arg);
+	}
+	if (conn->closing)
+		return;
+	if (c->pending.len &&
+	    (c->state == SCONN_IDLE || (c->state == SCONN_STREAMING && c->stream && !c->stream->paused)))
 		take_pending(c);
 	if (!conn->closing && (c->state == SCONN_IDLE || c->state == SCONN_SERVING || c->state == SCONN_STREAMING))
 		watch_output(c);

@@ -343,6 +343,21 @@ size_t http_stream_unsent(const struct http_stream *s)
 	return conn_unsent(&s->conn->conn);
 }
 
+void http_stream_pause(struct http_stream *s, bool pause)
+{
+	MAGIC_CHECK(s, STREAM_MAGIC);
+	s->paused = pause;
+	conn_pause(&s->conn->conn, pause);
+	conn_mark(&s->conn->conn);
+}
+
+void http_stream_await_drain(struct http_stream *s)
+{
+	MAGIC_CHECK(s, STREAM_MAGIC);
+	s->awaits_drain = true;
+	conn_mark(&s->conn->conn);
+}
+
 void http_stream_close(struct http_stream *s)
 {
 	MAGIC_CHECK(s, STREAM_MAGIC);

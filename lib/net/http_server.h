@@ -90,6 +90,7 @@ struct http_stream {
 	struct sconn *conn;
 	const struct http_stream_ops *ops;
 	void *arg;
+	bool paused, awaits_drain;
 };
 
 void sconn__accept(struct http_server *s, struct listener *l);

@@ -702,7 +702,7 @@ static void node_stream_closed(void *arg)
 
 static void node_request(void *arg, struct http_request *r)
 {
-	static const struct http_stream_ops ops = {node_data, node_stream_closed};
+	static const struct http_stream_ops ops = {.on_data = node_data, .on_close = node_stream_closed};
 	struct fake_node *n = arg;
 	snprintf(n->target, sizeof(n->target), "%s", http_target(r));
 	if (str_starts(http_path(r), "/exec/")) {

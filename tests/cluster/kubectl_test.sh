@@ -37,12 +37,7 @@ core() {
 	expect "kubectl $v: get -o wide" 'web +2/2 +2 +2 .* mini/demo:1 +app=web' kv get deployments -o wide
 	expect "kubectl $v: scale" scaled kv scale deployment/web --replicas=1
 	expect "kubectl $v: describe" 'Replicas: +1 desired' kv describe deployment/web
-	# up to 1.29 exec speaks SPDY, which is left out
-	if [ "${v#1.}" -ge 30 ]; then
-		expect "kubectl $v: exec" '^web-' kv exec deployment/web -- hostname
-	else
-		fails "kubectl $v: exec is refused, and why" 'a WebSocket .* is needed' kv exec deployment/web -- hostname
-	fi
+	expect "kubectl $v: exec" '^web-' kv exec deployment/web -- hostname
 	expect "kubectl $v: auth can-i" '^yes' kv auth can-i create pods
 	expect "kubectl $v: delete" 'deployment.apps "web" deleted' kv delete -f "$WORK/web.yaml"
 	"$KUBECTL.$v" delete namespace "$n" --wait=false >/dev/null

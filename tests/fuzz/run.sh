@@ -1,7 +1,7 @@
 #!/bin/bash
 # Run the fuzz targets given (default: all that `make fuzz-build` has built), two at a time, each for SECONDS_EACH (default 60).
 #   SECONDS_EACH=600 tests/fuzz/run.sh http selector
-# SECONDS_REST (default the same): for those that are not fed by strangers directly (all but http, object, image, selector).
+# SECONDS_REST (default the same): for those that are not fed by strangers directly (all but http, object, image, selector, spdy).
 # What was found on the way stays in $B/fuzz/corpus/NAME; an input that breaks a target is kept as $B/fuzz/NAME-crash-*.
 # Speaks TAP: a line for each target.
 set -u
@@ -14,7 +14,7 @@ trap 'rm -rf "$work"' EXIT
 
 one() {
 	local name=$1 found=$B/fuzz/corpus/$1 begin=$SECONDS time=$rest
-	case $name in http | object | image | selector) time=$each ;; esac
+	case $name in http | object | image | selector | spdy) time=$each ;; esac
 	mkdir -p "$found" "$work/$name"
 	TMPDIR=$work/$name ASAN_OPTIONS=allocator_may_return_null=1 "$B/fuzz/${name}_fuzz" -max_total_time="$time" -timeout=30 \
 		-rss_limit_mb=1500 -max_len=16384 -artifact_prefix="$B/fuzz/$name-" -print_final_stats=1 "$found" \

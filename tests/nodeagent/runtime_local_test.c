@@ -188,13 +188,18 @@ static void on_exec_done(void *arg, const struct err *err, int code)
 
 static const struct runtime_exec_ops exec_ops = {.on_output = on_output, .on_done = on_exec_done};
 
-static struct runtime_exec *exec_start(const char *id, const char *script, bool in, unsigned timeout_s)
+static struct runtime_exec *exec_flags(const char *id, const char *script, unsigned flags, unsigned timeout_s)
 {
 	const char *argv[] = {"sh", "-c", script, NULL};
 	w.answered = false;
 	w.n_out = 0;
 	w.out[0] = 0;
-	return w.rt->ops->exec(w.rt, id, argv, in, timeout_s, &exec_ops, NULL);
+	return w.rt->ops->exec(w.rt, id, argv, flags, timeout_s, &exec_ops, NULL);
+}
+
+static struct runtime_exec *exec_start(const char *id, const char *script, bool in, unsigned timeout_s)
+{
+	return exec_flags(id, script, in ? RUNTIME_EXEC_STDIN : 0, timeout_s);
 }
 
 static const char *exec(const char *id, const char *script)
@@ -373,6 +378,36 @@ static void test_exec(void **state)
 	exec_start("e", "true", false, 0);
 	until(&w.answered);
 	assert_int_not_equal(w.exit_code, 0);
+}
+
+static void test_exec_with_a_terminal(void **state)
+{
+	(void)state;
+	run_sandbox("s15", false);
+	struct runtime_container_config c = container("t", "s15", "sleep 1000");
+	start(&c);
+	struct runtime_exec *x = exec_flags("t", "read x; stty size; echo \"$x $TERM\"; exit 5",
+					    RUNTIME_EXEC_STDIN | RUNTIME_EXEC_TTY, 0);
+	w.rt->ops->exec_resize(x, 90, 30);
+	w.rt->ops->exec_write(x, "hello\r", 6);
+	until(&w.answered);
+	assert_non_null(strstr(w.out, "30 90\r\nhello xterm\r\n"));
+	assert_int_equal(w.exit_code, 5);
+	/* who is left behind on the terminal is not waited for */
+	exec_flags("t", "trap '' HUP; sleep 100 & echo gone", RUNTIME_EXEC_TTY, 0);
+	until(&w.answered);
+	assert_string_equal(w.out, "gone\r\n");
+	/* no output while it is paused; all of it afterwards, and the end only then */
+	x = exec_flags("t", "echo one; echo two", 0, 0);
+	w.rt->ops->exec_pause(x, true);
+	exec_flags("t", "true", 0, 0);
+	until(&w.answered);
+	assert_string_equal(w.out, "");
+	w.answered = false;
+	w.rt->ops->exec_pause(x, false);
+	until(&w.answered);
+	assert_string_equal(w.out, "one\ntwo\n");
+	remove_pod("s15");
 }
 
 /* A restarted agent: the containers live, are found, and their ends are told. */
@@ -596,6 +631,7 @@ int main(void)
 		cmocka_unit_test_setup(test_mounts, need_world),
 		cmocka_unit_test_setup(test_namespaces_and_users, need_world),
 		cmocka_unit_test_setup(test_exec, need_world),
+		cmocka_unit_test_setup(test_exec_with_a_terminal, need_world),
 		cmocka_unit_test_setup(test_adopt, need_world),
 		cmocka_unit_test_setup(test_shim_killed, need_world),
 		cmocka_unit_test_setup(test_errors, need_world),

@@ -7,6 +7,7 @@
 #include "lib/core/env_uv.h"
 #include "lib/core/file.h"
 #include "lib/net/pki.h"
+#include "lib/net/spdy.h"
 #include "lib/net/websocket.h"
 #include "nodeagent/pod.h"
 #include "tests/support/fake_client.h"
@@ -341,6 +342,41 @@ static void on_message(void *arg, enum ws_opcode op, const void *data, size_t le
 		buf_add(s[0] == 1 ? &m->out : &m->status, s + 1, len - 1);
 }
 
+/* What a SPDY client hears: replies (+) and resets (-) of streams, their data and ends. */
+struct heard {
+	struct spdy spdy;
+	struct buf text, data[10];
+	bool fin[10];
+};
+
+static void heard_reply(void *arg, uint32_t id, bool fin)
+{
+	(void)fin;
+	buf_addf(&((struct heard *)arg)->text, "+%u ", id);
+}
+
+static void heard_data(void *arg, uint32_t id, const void *data, size_t len, bool fin)
+{
+	struct heard *h = arg;
+	assert_true(id < ARRAY_LEN(h->data));
+	buf_add(&h->data[id], data, len);
+	h->fin[id] |= fin;
+}
+
+static void heard_reset(void *arg, uint32_t id, uint32_t status)
+{
+	(void)status;
+	buf_addf(&((struct heard *)arg)->text, "-%u ", id);
+}
+
+static void heard_ping(void *arg, uint32_t id)
+{
+	buf_addf(&((struct heard *)arg)->text, "ping%u ", id);
+}
+
+static const struct spdy_ops heard_ops = {
+	.on_reply = heard_reply, .on_data = heard_data, .on_reset = heard_reset, .on_ping = heard_ping};
+
 static void exec_ends_with_a_status(void **state)
 {
 	struct world *w = *state;
@@ -372,6 +408,71 @@ static void exec_ends_with_a_status(void **state)
 	buf_done(&a.body);
 	check(w, c, "/exec/default/p/web?command=sh&stdout=true&tty=true", 400, NULL);
 	check(w, c, "/exec/default/p/web?stdout=true", 400, NULL);
+	http_client_free(c);
+}
+
+static void exec_over_spdy(void **state)
+{
+	struct world *w = *state;
+	struct answer a = {0};
+	add_pod(w, "");
+	fake_runtime_exec(w->runtime, "web", 3, "hello\n");
+	struct http_client *c = api_server(w);
+	const struct http_header headers[] = {{"Connection", "Upgrade"},
+					      {"Upgrade", "SPDY/3.1"},
+					      {"X-Stream-Protocol-Version", "v5.channel.k8s.io"},
+					      {"X-Stream-Protocol-Version", "v4.channel.k8s.io"},
+					      {NULL, NULL}};
+	static const char *const types[] = {"error", "stdin", "stdout", "resize"};
+	struct http_call *call = http_call(c, "POST", "/exec/default/p/web?command=sh&stdin=1&stdout=1&stderr=1&tty=1",
+					   headers, NULL, 0, 0, &call_ops, &a);
+	turn_until(w, &a.upgraded);
+	struct heard h = {0};
+	struct buf out = BUF_INIT;
+	spdy_init(&h.spdy, &heard_ops, &h);
+	for (unsigned i = 0; i < ARRAY_LEN(types); i++) {
+		const struct http_header stream[] = {{"streamtype", types[i]}, {NULL, NULL}};
+		spdy_stream(&h.spdy, &out, 2 * i + 1, stream);
+	}
+	/* a second stdin is refused; sizes come in any pieces, and what is none is passed over */
+	spdy_stream(&h.spdy, &out, 9, (const struct http_header[]){{"streamtype", "stdin"}, {NULL, NULL}});
+	spdy_data(&out, 7, "{\"Width\":80,\"Hei", 16, false);
+	spdy_data(&out, 7, "ght\":24}\n{\"Width\":70000}}{}", 27, false);
+	spdy_ping(&out, 1);
+	http_call_write(call, out.data, out.len);
+	turn_until(w, &a.done);
+	assert_int_equal(spdy_feed(&h.spdy, a.body.data, a.body.len, NULL), 0);
+	assert_string_equal(buf_str(&h.text), "+1 +3 +5 +7 -9 ping1 ");
+	assert_string_equal(buf_str(&h.data[5]), "hello\n");
+	assert_non_null(strstr(buf_str(&h.data[1]), "{\"reason\":\"ExitCode\",\"message\":\"3\"}"));
+	assert_true(h.fin[1] && h.fin[5]);
+	assert_int_equal(fake_runtime_asked(w->runtime, "resize 80x24"), 1);
+	spdy_done(&h.spdy);
+	for (unsigned i = 0; i < ARRAY_LEN(h.data); i++)
+		buf_done(&h.data[i]);
+	buf_done(&h.text);
+	buf_done(&out);
+	buf_done(&a.body);
+	http_client_free(c);
+}
+
+static void garbage_ends_an_exec(void **state)
+{
+	struct world *w = *state;
+	struct answer a = {0};
+	add_pod(w, "");
+	struct http_client *c = api_server(w);
+	const struct http_header headers[] = {{"Connection", "Upgrade"},
+					      {"Upgrade", "SPDY/3.1"},
+					      {"X-Stream-Protocol-Version", "v4.channel.k8s.io"},
+					      {NULL, NULL}};
+	struct http_call *call =
+		http_call(c, "POST", "/exec/default/p/web?command=sh&stdout=1", headers, NULL, 0, 0, &call_ops, &a);
+	turn_until(w, &a.upgraded);
+	http_call_write(call, "\x80\x03\x00\x01\x00\xff\xff\xff", 8);
+	turn_until(w, &a.done);
+	assert_int_equal(fake_runtime_asked(w->runtime, "exec"), 0);
+	buf_done(&a.body);
 	http_client_free(c);
 }
 
@@ -419,8 +520,14 @@ static void http_probe(void **state)
 
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 static const struct CMUnitTest tests[] = {
-	T(only_the_api_server_may_ask), T(logs_are_served), T(logs_follow_to_the_end_and_across_rotation),
-	T(exec_ends_with_a_status),     T(tcp_probe),       T(http_probe),
+	T(only_the_api_server_may_ask),
+	T(logs_are_served),
+	T(logs_follow_to_the_end_and_across_rotation),
+	T(exec_ends_with_a_status),
+	T(exec_over_spdy),
+	T(garbage_ends_an_exec),
+	T(tcp_probe),
+	T(http_probe),
 };
 
 RUN_TESTS(tests)

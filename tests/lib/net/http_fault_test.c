@@ -593,7 +593,7 @@ static void stream_close(void *arg)
 	w->closes++;
 	w->stream = NULL;
 }
-static const struct http_stream_ops stream_ops = {stream_data, stream_close};
+static const struct http_stream_ops stream_ops = {.on_data = stream_data, .on_close = stream_close};
 
 static void upgrade(struct world *w, struct http_request *r)
 {

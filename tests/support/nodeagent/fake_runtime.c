@@ -332,10 +332,10 @@ static void on_exec(struct env_timer *t)
 	free(x);
 }
 
-static struct runtime_exec *start_exec(struct runtime *r, const char *id, const char *const *argv, bool stdin_open,
+static struct runtime_exec *start_exec(struct runtime *r, const char *id, const char *const *argv, unsigned flags,
 				       unsigned timeout_s, const struct runtime_exec_ops *ops, void *arg)
 {
-	(void)stdin_open;
+	(void)flags;
 	(void)timeout_s;
 	char what[200];
 	struct runtime_exec *x = NEW(struct runtime_exec);
@@ -349,6 +349,24 @@ static struct runtime_exec *start_exec(struct runtime *r, const char *id, const 
 	x->timer.fn = on_exec;
 	env_timer_start(x->f->env, &x->timer, ANSWER_US);
 	return x;
+}
+
+static bool write_exec(struct runtime_exec *x, const void *data, size_t len)
+{
+	(void)x, (void)data, (void)len;
+	return true;
+}
+
+static void resize_exec(struct runtime_exec *x, uint16_t columns, uint16_t rows)
+{
+	char what[64];
+	snprintf(what, sizeof(what), "%ux%u", columns, rows);
+	note(x->f, "resize", what);
+}
+
+static void pause_exec(struct runtime_exec *x, bool pause)
+{
+	(void)x, (void)pause;
 }
 
 static void cancel_exec(struct runtime_exec *x)
@@ -398,6 +416,9 @@ static const struct runtime_ops ops = {
 	.remove_container = remove_any,
 	.list = list_things,
 	.exec = start_exec,
+	.exec_write = write_exec,
+	.exec_resize = resize_exec,
+	.exec_pause = pause_exec,
 	.exec_cancel = cancel_exec,
 	.stats = stats,
 	.image_status = image_status,
