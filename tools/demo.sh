@@ -23,6 +23,12 @@ http_get() {
 	echo "${body:-no answer}"
 }
 
+explain() {
+	"$MINICTL" get pods -o wide || true
+	"$MINICTL" get events --field-selector type=Warning || true
+	die "the pods did not become ready; the events above or $DIR/minid.log may say why. Then: make demo-stop"
+}
+
 start() {
 	[ "$(id -u)" = 0 ] || die "containers need root: sudo make demo"
 	step "starting a cluster in $DIR"
@@ -31,7 +37,7 @@ start() {
 	manifests/demo/image/build.sh --dir "$DIR"
 	step "minictl apply -f manifests/demo/"
 	"$MINICTL" apply -f manifests/demo/web.yaml
-	"$MINICTL" rollout status deployment/web --timeout=60s
+	"$MINICTL" rollout status deployment/web --timeout=60s || explain
 	step "three pods are ready"
 	"$MINICTL" get pods -o wide
 	ip=$("$MINICTL" get service web -o 'jsonpath={.spec.clusterIP}')
