@@ -138,10 +138,12 @@ static int clone_from_process(const char *path, bool recursive, struct err *err)
 	snprintf(ns, sizeof(ns), "/proc/%d/ns/mnt", pid);
 	_cleanup_close_ int there = open(ns, O_RDONLY | O_CLOEXEC);
 	_cleanup_close_ int here = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC);
-	if (there < 0 || here < 0 || setns(there, CLONE_NEWNS) < 0)
+	_cleanup_close_ int root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (there < 0 || here < 0 || root < 0 || setns(there, CLONE_NEWNS) < 0)
 		return err_errno(err, "mount of %s", path);
 	int fd = mount_clone(AT_FDCWD, path + n - 1, recursive, err);
-	MUST(setns(here, CLONE_NEWNS) == 0);
+	/* back to the namespace's root, which is not ours where mini runs in a chroot */
+	MUST(setns(here, CLONE_NEWNS) == 0 && fchdir(root) == 0 && chroot(".") == 0);
 	return fd;
 }
 

@@ -216,19 +216,23 @@ check "nothing is left" no_leftovers
 [ ! -e "$DIR/state" ] && [ -z "$(find "$DIR" -type f 2>/dev/null)" ] && ok "the state is forgotten" || not_ok "the state is forgotten: $(ls "$DIR")"
 
 # ---- two demos ----
-other=$WORK/other
-in_other() { nsenter -t "$holder" -n "$@"; }
+other=/mnt/other
+# It has a root of its own, too, with a /mnt that is elsewhere than ours.
+mkdir "$WORK/root"
+mount --rbind / "$WORK/root"
+mount -t tmpfs tmpfs "$WORK/root/mnt"
+in_other() { nsenter -t "$holder" -n chroot "$WORK/root" "$@"; }
 unshare -n sleep 1000 &
 holder=$!
 own_network() { [ "$(readlink "/proc/$holder/ns/net")" != "$(readlink /proc/self/ns/net)" ]; }
 eventually 2 own_network
 in_other ip link set lo up
 check "a demo" start_demo
-check "another, in a network of its own" in_other "$MINID" demo --dir "$other" --port 7443 --detach
-check "its image" in_other manifests/demo/image/build.sh --dir "$other"
+check "another, in a network and a root of its own" in_other "$MINID" demo --dir "$other" --port 7443 --detach
+check "its image" in_other "$TOP/manifests/demo/image/build.sh" --dir "$other"
 check "and this one's" demo_image
 o() { in_other env KUBECONFIG="$other/admin.kubeconfig" "$KUBECTL" "$@"; }
-check "apply there" o apply -f manifests/demo/web.yaml
+check "apply there" o apply -f "$TOP/manifests/demo/web.yaml"
 check "apply here" k apply -f manifests/demo/web.yaml
 check "ready there" o rollout status deployment/web --timeout=20s
 check "ready here" k rollout status deployment/web --timeout=20s
@@ -237,6 +241,7 @@ check "stop the other" in_other "$MINID" stop --dir "$other"
 is "nothing of it is left: links" lo "$(in_other ip -o link | sed 's/^[0-9]*: \([^:@]*\).*/\1/' | xargs)"
 is "rules" "" "$(in_other iptables-save | grep KUBE)"
 is "mounts" "" "$(grep -F "$other" /proc/mounts)"
+umount -l "$WORK/root"
 is "this one is not disturbed" "$ids" "$(container_ids)"
 several "$(answers get "http://$(field service/web '{.spec.clusterIP}')/")" && ok "and answers" || not_ok "and answers"
 check "stop" stop_demo
