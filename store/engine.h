@@ -23,6 +23,8 @@
 #define ENGINE_STATE_US      120000000u /* the state follows the log at the latest after this */
 #define ENGINE_COMPACT_US    10000u     /* between two pieces of a compaction */
 #define ENGINE_STATE_BYTES   (1u << 20)
+#define ENGINE_STATE_PART    4u /* of a large state's file a batch is this part: see writer.c */
+#define ENGINE_STATE_MOST    (32u << 20)
 #define ENGINE_STATE_LAG_MAX (128u << 20) /* what memory may hold and the state not */
 #define ENGINE_CHECKPOINT    (8u << 20)
 #define ENGINE_LOG_KEEP      (64u << 20) /* in a cluster: for those that lag a little */

@@ -10,6 +10,7 @@
 #include "store/state_internal.h"
 
 #define COMPACT_CHUNK 1000
+#define CACHE_KIB     16384 /* while a batch is written; nothing stays */
 
 struct store_state {
 	sqlite3 *db;
@@ -131,7 +132,7 @@ static int prepare_all(struct store_state *st)
 		sqlite3_stmt **to;
 		const char *sql;
 	} all[] = {
-		{&st->put, "INSERT OR REPLACE INTO kv VALUES(?,?,?,?,?,?)"},
+		{&st->put, "INSERT INTO kv VALUES(?,?,?,?,?,?)"},
 		{&st->meta, "INSERT OR REPLACE INTO meta VALUES(?,?)"},
 		{&st->lease_put, "INSERT OR REPLACE INTO lease(id, ttl, renewed) VALUES(?,?,?)"},
 		{&st->lease_del, "DELETE FROM lease WHERE id=?"},
@@ -242,7 +243,7 @@ int store_state_open(struct store_disk *disk, const char *path, struct store_sta
 	if (!rc)
 		rc = settle_wal(disk, path);
 	if (!rc)
-		rc = state__open_db(disk, path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, 1024, &st->db);
+		rc = state__open_db(disk, path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, CACHE_KIB, &st->db);
 	if (!rc)
 		rc = run(st->db, "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA wal_autocheckpoint=0;"
 				 "PRAGMA journal_size_limit=4194304;");
@@ -616,6 +617,7 @@ void store_state_write(struct store_state_batch *b)
 		st->compact_done = compact_done;
 	}
 	b->file_bytes = store_state_bytes(st);
+	sqlite3_db_release_memory(st->db);
 }
 
 /* All frames of the write-ahead log are in the file itself, and durable there. */

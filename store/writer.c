@@ -23,6 +23,17 @@ bool writer__clean(const struct engine *e)
 	return e->synced_applied == e->applied; /* a compaction goes on at the next start */
 }
 
+/* Each batch touches most pages of the index of keys, however small it is: so batches grow with the file, within bounds of
+ * what a start after a crash has to apply again, and of what memory keeps as recent history anyway. */
+static bool much_waits(const struct engine *e)
+{
+	uint64_t part = e->state_file_bytes / ENGINE_STATE_PART;
+	uint64_t enough = e->sizes.state_bytes;
+	if (part > ENGINE_STATE_BYTES)
+		enough = MAX(enough, MIN(part, ENGINE_STATE_MOST));
+	return e->state_pending_bytes >= enough;
+}
+
 static void fill_batch(struct engine *e)
 {
 	struct store_state_batch *b = &e->batch;
@@ -122,7 +133,7 @@ static void done(struct env_work *w)
 		b->cap_revs = 0;
 	}
 	b->n_leases = b->n_members = 0;
-	if (e->state_pending_bytes >= e->sizes.state_bytes)
+	if (much_waits(e))
 		e->state_due = true;
 	else if (b->more_to_compact) /* the log's writes come between */
 		env_timer_start(e->env, &e->state_timer, ENGINE_COMPACT_US);
@@ -167,7 +178,7 @@ void writer__changed(struct engine *e, size_t bytes)
 {
 	e->state_timer.fn = due;
 	e->state_pending_bytes += bytes;
-	if (e->state_pending_bytes >= e->sizes.state_bytes)
+	if (much_waits(e))
 		e->state_due = true; /* the pump hands over, between two entries */
 	else if (!env_timer_active(&e->state_timer))
 		env_timer_start(e->env, &e->state_timer, e->sizes.state_us);
