@@ -112,8 +112,10 @@ $(B)/minid: $(call OBJ_OF,cli) $(ARCHIVES)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(call OBJ_OF,cli) $(call GROUP,$(ARCHIVES)) $(LIBS_MINID)
 $(B)/minictl: $(call OBJ_OF,cli/minictl) $(LIB_ARCHIVES)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(call OBJ_OF,cli/minictl) $(call GROUP,$(LIB_ARCHIVES)) $(LIBS_MINICTL)
+# Its first instructions are runtime/start.c's.
+MINIRUN_START := $(if $(findstring x86_64,$(shell $(CC) -dumpmachine)),-e minirun_start)
 $(B)/minirun: $(call ARCHIVE,runtime) $(call ARCHIVE,lib/core)
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $(if $(SAN),,-static) -o $@ $(call GROUP,$^) $(LIBS_MINIRUN)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $(if $(SAN),,-static $(MINIRUN_START)) -o $@ $(call GROUP,$^) $(LIBS_MINIRUN)
 # PID 1 of a sandbox: freestanding enough to be one page of memory.
 $(B)/pause: runtime/pause/pause.c
 	@mkdir -p $(@D)

@@ -1,6 +1,7 @@
 /* A process that goes into a container shows its executable there, as /proc/PID/exe; with it open, root in the container
  * could overwrite the host's minirun (CVE-2019-5736). So the verbs that go in run from a view of the executable on a
- * read-only mount that hangs nowhere: a few system calls and one exec, where a copy in memory costs a megabyte. */
+ * read-only mount that hangs nowhere: a few system calls and one exec, where a copy in memory costs a megabyte.
+ * start.c has done so already where it could. */
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/mman.h>

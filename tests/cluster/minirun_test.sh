@@ -50,6 +50,7 @@ bundle 'sleep 1000'
 check "create" create --pid-file "$WORK/pid" a
 check "state says created" status_is a created
 check "the pid file names a process" kill -0 "$(cat "$WORK/pid")"
+fails "whose executable nobody can change" 'Read-only' chmod 755 "/proc/$(cat "$WORK/pid")/exe"
 fails "the id is taken" 'exists already' create a
 check "start" $M start a
 check "state says running" status_is a running
