@@ -3,12 +3,14 @@
 . "$(dirname "$0")/lib.sh"
 need_kubectl
 
-get() { curl -sS --max-time 5 "$@"; }
+get() { curl -sS --max-time $((5 * SLOW)) "$@"; }
 # Debian's static busybox has a wget that crashes; nc does.
-pod_get() { k exec "$1" -- sh -c "printf 'GET / HTTP/1.0\r\n\r\n' | nc -w 5 $2 $3 | tail -n 1"; }
+pod_get() { k exec "$1" -- sh -c "printf 'GET / HTTP/1.0\r\n\r\n' | nc -w $((5 * SLOW)) $2 $3 | tail -n 1"; }
 # The pods that answer a few requests in a row, one name a line.
 answers() { for _ in $(seq 20); do "$@" || echo "no answer"; done | sort -u; }
 several() { ! grep -q 'no answer' <<<"$1" && [ "$(wc -l <<<"$1")" -gt 1 ]; }
+# All three do: the rules know them. A pod is ready some moments before that.
+all_answer() { [ "$(answers get "$1" | grep -c '^web-')" = 3 ] && several "$(answers get "$1")"; }
 ready_pods() { k get pods -l app=web -o 'jsonpath={range .items[*]}{.metadata.name}{"\n"}{end}'; }
 container_ids() { k get pods -l app=web -o 'jsonpath={range .items[*]}{.status.containerStatuses[0].containerID}{"\n"}{end}' | sort; }
 restart_counts() {
@@ -26,7 +28,7 @@ no_overlay() { unshare -m bash -c "grep -v overlay /proc/filesystems >$WORK/fs; 
 fails "a kernel without overlayfs" 'no overlayfs' no_overlay
 busybox httpd -f -p 127.0.0.1:6443 &
 taker=$!
-eventually 2 sh -c 'ss -ltn | grep -q :6443'
+eventually 5 sh -c 'ss -ltn | grep -q :6443'
 fails "the port is taken: which, and what to do" '6443.*(in use|--port)' "$MINID" demo --dir "$DIR"
 fails "the same, detached" '6443.*(in use|--port)' "$MINID" demo --dir "$DIR" --detach
 kill $taker
@@ -34,7 +36,7 @@ wait $taker 2>/dev/null
 check "and nothing is left" no_leftovers
 busybox httpd -f -p 10250 &
 taker=$!
-eventually 2 sh -c 'ss -ltn | grep -q :10250'
+eventually 5 sh -c 'ss -ltn | grep -q :10250'
 fails "the node's port is taken" '10250.*(in use|--node-port)' "$MINID" demo --dir "$DIR"
 kill $taker
 wait $taker 2>/dev/null
@@ -66,18 +68,16 @@ expect "the node is ready" ' Ready ' k get nodes
 ip=$(field service/web '{.spec.clusterIP}')
 mapfile -t pods < <(ready_pods)
 is "three pods" 3 "${#pods[@]}"
-out=$(answers get "http://$ip/")
-several "$out" && ok "different pods answer the host" || { not_ok "different pods answer the host"; echo "# $out"; }
-out=$(k exec "${pods[0]}" -- sh -c "for i in \$(seq 20); do printf 'GET / HTTP/1.0
+check "different pods answer the host" eventually 10 all_answer "http://$ip/"
+out=$(k exec "${pods[0]}" -- sh -c "for i in \$(seq 60); do printf 'GET / HTTP/1.0
 
-' | nc -w 5 $ip 80 | tail -n 1 || echo no answer; done" 2>&1 | sort -u)
+' | nc -w $((5 * SLOW)) $ip 80 | tail -n 1 || echo no answer; done" 2>&1 | sort -u)
 several "$out" && ok "different pods answer a pod" || { not_ok "different pods answer a pod"; echo "# $out"; }
 grep -q "${pods[0]}" <<<"$out" && ok "a pod reaches itself through its service" || { not_ok "a pod reaches itself through its service"; echo "# $out"; }
 pod_ip=$(field "pod/${pods[1]}" '{.status.podIP}')
 expect "pod to pod" "${pods[1]}" pod_get "${pods[0]}" "$pod_ip" 8080
 k create service nodeport web --tcp=80:8080 --node-port=30080 --dry-run=client -o yaml | sed 's/name: web$/name: out/' | k create -f - >/dev/null
-eventually 3 get http://127.0.0.1:30080/
-several "$(answers get http://127.0.0.1:30080/)" && ok "a node port on 127.0.0.1" || not_ok "a node port on 127.0.0.1: $(answers get http://127.0.0.1:30080/)"
+check "a node port on 127.0.0.1" eventually 10 all_answer http://127.0.0.1:30080/
 node_ip=$(field nodes '{.items[0].status.addresses[0].address}')
 several "$(answers get "http://$node_ip:30080/")" && ok "and on the node's address" || not_ok "and on the node's address $node_ip"
 expect "and from a pod" '^web-' pod_get "${pods[0]}" "$node_ip" 30080
@@ -85,9 +85,9 @@ expect "and from a pod" '^web-' pod_get "${pods[0]}" "$node_ip" 30080
 k create service clusterip nobody --tcp=80 >/dev/null
 none=$(field service/nobody '{.spec.clusterIP}')
 # curl's 7: no connection; its 28: it waited in vain.
-refused() { curl -s --max-time 2 "http://$1/"; [ $? = 7 ]; }
-check "a service without endpoints refuses at once" eventually 2 refused "$none"
-expect "from a pod too" 'refused' k exec "${pods[0]}" -- nc -w 2 "$none" 80
+refused() { curl -s --max-time $((2 * SLOW)) "http://$1/"; [ $? = 7 ]; }
+check "a service without endpoints refuses at once" eventually 5 refused "$none"
+expect "from a pod too" 'refused' k exec "${pods[0]}" -- nc -w $((2 * SLOW)) "$none" 80
 # A way out of this host, and a count of what takes it.
 ip link add out0 type veth peer name out1
 ip addr add 192.0.2.1/24 dev out0
@@ -128,7 +128,7 @@ YAML
 check "a pod with host paths" k apply -f "$WORK/api.yaml"
 check "is ready" k wait --for=condition=Ready pod/api --timeout=10s
 SA=/var/run/secrets/kubernetes.io/serviceaccount
-in_pod="/usr/bin/curl -sS --max-time 5 --cacert $SA/ca.crt -H \"Authorization: Bearer \$(cat $SA/token)\""
+in_pod="/usr/bin/curl -sS --max-time $((5 * SLOW)) --cacert $SA/ca.crt -H \"Authorization: Bearer \$(cat $SA/token)\""
 expect "a pod reaches the API by its CA and token" '"gitVersion"' k exec api -- sh -c "$in_pod https://10.96.0.1/version"
 expect "and is its service account" 'system:serviceaccount:default:default.*cannot list resource .*pods' \
 	k exec api -- sh -c "$in_pod https://10.96.0.1/api/v1/namespaces/default/pods"
@@ -138,7 +138,7 @@ expect "by the environment's address too" '"gitVersion"' \
 	k exec api -- sh -c "$in_pod https://\$KUBERNETES_SERVICE_HOST:\$KUBERNETES_SERVICE_PORT/version"
 
 # ---- logs, exec ----
-expect "logs" '^first$' k logs api
+soon "logs" '^first$' k logs api
 expect "exec" '^api$' k exec api -- hostname
 k exec api -- sh -c 'exit 7' 2>/dev/null
 is "exec passes the exit code on" 7 $?
@@ -155,7 +155,7 @@ spec:
 YAML
 k apply -f "$WORK/again.yaml" >/dev/null
 check "a container is started again" becomes 25 '^1 true' pod/again '{.status.containerStatuses[0].restartCount} {.status.containerStatuses[0].ready}'
-expect "logs" '^second$' k logs again
+soon "logs" '^second$' k logs again
 expect "logs -p" '^lives before$' k logs -p again
 check "logs -f" see 5 '^second$' "$KUBECTL" logs -f again
 k delete pod api again --grace-period=0 --force >/dev/null 2>&1
@@ -171,7 +171,13 @@ check "the API is gone" refused 127.0.0.1:6443
 pid=$!
 check "started again, in the foreground" see 10 'is ready' tail -n +1 -F "$WORK/fg.out"
 check "the objects are there" k get deployment/web service/web service/out
-rebuilt() { k wait --for=condition=Ready pod -l app=web --timeout=5s && [ "$(get "http://$ip/" | wc -c)" -gt 5 ]; }
+# Not what the status says of the life before: these containers are there, and answer.
+rebuilt() {
+	local id
+	k wait --for=condition=Ready pod -l app=web --timeout=5s || return 1
+	for id in $(container_ids); do [ -d "$DIR/run/containers/${id##*/}" ] || return 1; done
+	all_answer "http://$ip/"
+}
 check "the pods are rebuilt" eventually 20 rebuilt
 is "they are the same objects" "$before" "$(ready_pods)"
 several "$(answers get "http://$ip/")" && ok "the service answers again" || not_ok "the service answers again: $(answers get "http://$ip/")"
@@ -202,7 +208,8 @@ agent=$!
 check "another agent" see 10 'is ready' tail -n +1 -F "$WORK/agent.out"
 k delete pod "${pods[2]}" --wait=false >/dev/null
 check "it works: a deleted pod is replaced" k wait --for=delete "pod/${pods[2]}" --timeout=20s
-check "and its replacement is ready" k rollout status deployment/web --timeout=20s
+replaced() { [ "$(container_ids | grep -c ://)" = 3 ] && k rollout status deployment/web --timeout=5s; }
+check "and its replacement is ready" eventually 20 replaced
 is "the others were adopted" 2 "$(comm -12 <(echo "$ids") <(container_ids) | wc -l)"
 is "none was restarted" "" "$(comm -13 <(echo "$restarts") <(restart_counts) | grep -v ' 0$')"
 kill -TERM $server
@@ -225,7 +232,7 @@ in_other() { nsenter -t "$holder" -n chroot "$WORK/root" "$@"; }
 unshare -n sleep 1000 &
 holder=$!
 own_network() { [ "$(readlink "/proc/$holder/ns/net")" != "$(readlink /proc/self/ns/net)" ]; }
-eventually 2 own_network
+eventually 5 own_network
 in_other ip link set lo up
 check "a demo" start_demo
 check "another, in a network and a root of its own" in_other "$MINID" demo --dir "$other" --port 7443 --detach
@@ -234,7 +241,7 @@ check "and this one's" demo_image
 o() { in_other env KUBECONFIG="$other/admin.kubeconfig" "$KUBECTL" "$@"; }
 check "apply there" o apply -f "$TOP/manifests/demo/web.yaml"
 check "apply here" k apply -f manifests/demo/web.yaml
-check "ready there" o rollout status deployment/web --timeout=20s
+check "ready there" o rollout status deployment/web --timeout=60s
 check "ready here" k rollout status deployment/web --timeout=20s
 ids=$(container_ids)
 check "stop the other" in_other "$MINID" stop --dir "$other"
@@ -243,7 +250,7 @@ is "rules" "" "$(in_other iptables-save | grep KUBE)"
 is "mounts" "" "$(grep -F "$other" /proc/mounts)"
 umount -l "$WORK/root"
 is "this one is not disturbed" "$ids" "$(container_ids)"
-several "$(answers get "http://$(field service/web '{.spec.clusterIP}')/")" && ok "and answers" || not_ok "and answers"
+check "and answers" eventually 10 all_answer "http://$(field service/web '{.spec.clusterIP}')/"
 check "stop" stop_demo
 kill $holder
 wait $holder 2>/dev/null

@@ -27,7 +27,7 @@ YAML
 # ---- every kubectl beside the one on PATH: the core, in a namespace each ----
 core() {
 	local v=$1 n=v${1//./-}
-	kv() { "$KUBECTL.$v" -n "$n" "$@"; }
+	kv() { KUBECTL=$KUBECTL.$v k -n "$n" "$@"; }
 	expect "kubectl $v: create namespace" created "$KUBECTL.$v" create namespace "$n"
 	expect "kubectl $v: apply" 'deployment.apps/web created' kv apply -f "$WORK/web.yaml"
 	expect "kubectl $v: apply again" 'deployment.apps/web unchanged' kv apply -f "$WORK/web.yaml"
@@ -76,18 +76,24 @@ expect "get -o custom-columns" '^web +2$' k get deployments -o custom-columns=N:
 expect "get --sort-by" web k get pods --sort-by=.metadata.name
 expect "get -l" '^pod/web-' k get pods -l 'app in (web,other),app!=other' -o name
 is "get -l: none" "No resources found in default namespace." "$(k get pods -l app=other 2>&1)"
-is "get --field-selector" 2 "$(k get pods --field-selector status.phase=Running,spec.nodeName!=x -o name | wc -l)"
+soon "get --field-selector" '^2$' sh -c 'kubectl get pods --field-selector status.phase=Running,spec.nodeName!=x -o name | wc -l'
 expect "get -A" '^default +web-' k get pods -A
 expect "get --show-labels" 'app=web,pod-template-hash=' k get pods --show-labels
 expect "get by short names, several kinds" 'service/web' k get deploy,rs,po,svc,cm,sa,ns,no,ep,ev
 expect "get --chunk-size" web- k get pods --chunk-size=1
 fails "get of what is not there" '\(NotFound\): pods "nothing" not found' k get pod nothing
 fails "get of no kind" 'the server doesn.t have a resource type "nothings"' k get nothings
-expect "get -w sees a change" 'web +2/2|3/3' sh -c "(sleep 0.3; kubectl scale deployment/web --replicas=3 >/dev/null) & timeout 5 kubectl get deployment web -w"
+exec {watch}< <(exec "$KUBECTL" get deployment web -w --no-headers)
+watcher=$!
+expect "get -w shows what is there" '^web +2/2' timeout $((10 * SLOW)) head -n 1 <&"$watch"
+k scale deployment/web --replicas=3 >/dev/null
+expect "and sees a change" '^web +3/3' timeout $((20 * SLOW)) grep -m 1 '^web *3/3' <&"$watch"
+kill $watcher
+exec {watch}<&-
 check "rollout status" k rollout status deployment/web --timeout=30s
 expect "get --raw" '"gitVersion"' k get --raw /version
-expect "get events" 'ScalingReplicaSet' k get events
-expect "events" 'ScalingReplicaSet' k events --for deployment/web
+soon "get events" 'ScalingReplicaSet' k get events
+soon "events" 'ScalingReplicaSet' k events --for deployment/web
 expect "api-resources" '^deployments +deploy +apps/v1 +true +Deployment' k api-resources
 expect "api-versions" '^rbac.authorization.k8s.io/v1$' k api-versions
 expect "explain" 'FIELDS?:' k explain pod.spec.containers
@@ -117,7 +123,7 @@ expect "expose" 'service/dep exposed' k expose deployment dep --port=80 --target
 expect "what is left out says so" 'no matches for kind "Job"|not find the requested resource|no matches' k create job j --image=x
 
 # ---- describe ----
-expect "describe pod" 'Started container' k describe pod -l app=web
+soon "describe pod" 'Started container' k describe pod -l app=web
 expect "describe deployment" 'NewReplicaSet: +web-' k describe deployment web
 expect "describe service" 'Endpoints: +10\.244\.' k describe service web
 expect "describe node" 'Allocated resources' k describe nodes
@@ -149,7 +155,7 @@ check "rollout status" k rollout status deployment/web --timeout=30s
 # ---- rollouts ----
 "$MINICTL" --help >/dev/null 2>&1 # (the same words are minictl's: its own test has them)
 expect "set image" 'image updated' k set image deployment/web web=mini/none:2
-expect "rollout status waits, and ends at its limit" 'timed out|exceeded' k rollout status deployment/web --timeout=1s
+expect "rollout status waits, and ends at its limit" 'timed out|exceeded' "$KUBECTL" rollout status deployment/web --timeout=1s
 expect "rollout history" '^[2-9] ' k rollout history deployment/web
 first=$(k rollout history deployment/web | grep -oE '^[0-9]+' | head -n 1)
 expect "rollout history --revision" 'mini/demo:1' k rollout history deployment/web --revision="$first"
@@ -170,8 +176,8 @@ check "wait --for=condition=Ready" k wait --for=condition=Ready pod/one --timeou
 k run say --image=mini/demo:1 --restart=Never --command -- sh -c 'echo to out; echo to err >&2; exit 0' >/dev/null
 check "wait --for=jsonpath" k wait --for=jsonpath='{.status.phase}'=Succeeded pod/say --timeout=15s
 [ "$(field pod/say '{.status.phase}')" = Succeeded ] || k describe pod say | tail -n 30 | sed 's/^/# /'
-expect "logs" '^to out$' k logs say
-expect "logs: stderr too" '^to err$' k logs say
+soon "logs" '^to out$' k logs say
+soon "logs: stderr too" '^to err$' k logs say
 expect "logs --timestamps --tail" '^[0-9T:.-]+Z to (err|out)$' k logs say --timestamps --tail=1
 is "logs --tail" 1 "$(k logs say --tail=1 | wc -l)"
 fails "logs -p without a life before" 'previous terminated container "say" in pod "say" not found' k logs -p say
@@ -182,7 +188,7 @@ fails "exec of nothing" 'no such file|not found' k exec one -- /no/such
 is "exec -i" 5 "$(printf 12345 | k exec -i one -- sh -c 'cat | head -c 100 | { read -r x; echo ${#x}; }')"
 is "exec passes much" 300000 "$(k exec one -- head -c 300000 /dev/zero | wc -c)"
 fails "attach, if not there, says so" . k attach say
-expect "port-forward works, or says clearly that it does not" 'Forwarding from|not |unable|error' timeout 3 "$KUBECTL" port-forward one 18080:8080
+check "port-forward works, or says clearly that it does not" see 5 'Forwarding from|not |unable|error' "$KUBECTL" port-forward one 18080:8080
 expect "cp out" 'root' sh -c "kubectl cp one:/etc/passwd $WORK/passwd >/dev/null 2>&1; kubectl exec one -- cat /etc/passwd"
 
 # ---- nodes ----
@@ -205,7 +211,7 @@ k delete rs -l app=dep >/dev/null
 gone() { [ -z "$(k get "$1" -l "$2" -o name)" ]; }
 check "background: its pods go" eventually 20 gone pods app=dep
 expect "delete --cascade=foreground" 'deleted' k delete deployment web --cascade=foreground --timeout=30s
-check "with it all is gone" gone pods,rs app=web
+check "with it all is gone" eventually 10 gone pods,rs app=web
 expect "delete --dry-run=server" 'dry run' k delete configmap c --dry-run=server
 check "it is still there" k get configmap c
 expect "delete several" 'configmap "c" deleted' k delete configmap/c secret/s

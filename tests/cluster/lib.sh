@@ -27,7 +27,7 @@ B=${B:-build}
 MINID=$B/minid MINICTL=${MINICTL:-$B/minictl} MINIRUN=$B/minirun
 KUBECTL=${KUBECTL:-kubectl}
 # How often as long as usual a test waits for what is to come; give more on a machine that has other things to do.
-[[ $B = */san-* || ${CI:-} = true ]] && SLOW=${SLOW:-3} || SLOW=${SLOW:-1}
+[[ $B = */san-* || ${CI:-} = true ]] && SLOW=${SLOW:-5} || SLOW=${SLOW:-1}
 export MINICTL
 ip link set lo up
 # What is mounted in here stays in here, and a fresh /run holds what tools leave (xtables.lock).
@@ -69,6 +69,22 @@ expect() {
 		echo "# command: $*"
 		echo "$out" | sed 's/^/# got: /' | head -n 25
 	fi
+}
+# soon NAME PATTERN COMMAND...: as expect, for what comes about by itself, if not at once.
+soon() {
+	local name=$1 pattern=$2 out end=$((SECONDS + 10 * SLOW))
+	shift 2
+	until out=$(limited "$@" 2>&1); grep -qE -- "$pattern" <<<"$out"; do
+		if [ $SECONDS -ge $end ]; then
+			not_ok "$name"
+			echo "# wanted: $pattern"
+			echo "# command: $*"
+			echo "$out" | sed 's/^/# got: /' | head -n 25
+			return
+		fi
+		busybox usleep 50000
+	done
+	ok "$name"
 }
 # fails NAME PATTERN COMMAND...: the command fails, and says so.
 fails() {

@@ -2,7 +2,8 @@
 # minictl against a real cluster: what it prints, what it changes, how it ends; beside kubectl where there is one.
 . "$(dirname "$0")/lib.sh"
 export HOME=$WORK
-k() { "$MINICTL" "$@"; }
+KUBECTL_FOUND=$(command -v "$KUBECTL")
+KUBECTL=$MINICTL # for k() and all that uses it
 start_demo || exit 1
 demo_image || exit 1
 WEB=$TOP/manifests/demo/web.yaml
@@ -31,7 +32,7 @@ fails "one that is not there" '^Error from server \(NotFound\): pods "nope" not 
 check "... is no error when that is said" k get pods nope --ignore-not-found
 fails "an unknown kind" "^error: the server doesn't have a resource type \"nosuch\"$" k get nosuch
 expect "nothing there" '^No resources found in kube-public namespace\.$' k get pods -n kube-public
-expect "describe tells events" 'Scheduled +[0-9]+[ms].* Successfully assigned' k describe pod "$POD"
+soon "describe tells events" 'Scheduled +[0-9]+[ms].* Successfully assigned' k describe pod "$POD"
 expect "describe a deployment" '^NewReplicaSet: +web-' k describe deployment web
 
 expect "exec" "^$POD$" k exec "$POD" -- hostname
@@ -55,12 +56,12 @@ spec:
 Y
 check "a pod" k create -f "$WORK/logger.yaml"
 check "wait for it" k wait pod/logger --for=jsonpath='{.status.phase}'=Succeeded --timeout=30s
-expect "logs" '^line 3$' k logs logger
+soon "logs" '^line 3$' k logs logger
 expect "the last line only" '^1$' bash -c "$MINICTL logs logger --tail=1 | wc -l"
-expect "logs that follow end with the container" '^end$' timeout 20 "$MINICTL" logs -f logger
+expect "logs that follow end with the container" '^end$' timeout $((20 * SLOW)) "$MINICTL" logs -f logger
 expect "logs by label carry a prefix" '^\[pod/logger/a\] end$' k logs -l app=logger --prefix
 fails "logs of nobody" 'pods "nope" not found' k logs nope
-fails "wait that is in vain" '^error: timed out waiting for the condition on pods/logger$' k wait pod/logger --for=condition=Ready --timeout=1s
+fails "wait that is in vain" '^error: timed out waiting for the condition on pods/logger$' "$MINICTL" wait pod/logger --for=condition=Ready --timeout=1s
 
 expect "scale" '^deployment\.apps/web scaled$' k scale deployment/web --replicas=1
 fails "scale on a condition" 'Expected replicas to be 7, was 1' k scale deployment/web --replicas=2 --current-replicas=7
@@ -89,9 +90,9 @@ expect "a secret" '^secret/s created$' k create secret generic s --from-literal=
 expect "a token" '^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$' k create token default
 exec 3< <(exec "$MINICTL" get cm -w --no-headers)
 watcher=$!
-expect "watch shows what is there" '^c ' timeout 10 grep -m1 '^c ' <&3
+expect "watch shows what is there" '^c ' timeout $((10 * SLOW)) grep -m1 '^c ' <&3
 check "... and a change comes" k create configmap later --from-literal=a=b
-expect "... at once" '^later ' timeout 10 grep -m1 '^later ' <&3
+expect "... at once" '^later ' timeout $((10 * SLOW)) grep -m1 '^later ' <&3
 kill "$watcher"
 exec 3<&-
 
@@ -120,11 +121,13 @@ expect "delete a namespace" '^namespace "n" deleted$' bash -c "$MINICTL create n
 fails "delete without a name" 'no name was specified' k delete pods
 expect "delete all" '^configmap "one" deleted$' k delete cm --all
 
-if command -v "$KUBECTL" >/dev/null; then
+if [ -n "$KUBECTL_FOUND" ]; then
+	still() { [ "$(k get pods -o name)" = pod/logger ]; }
+	check "the pods of the deployment end" eventually 30 still
 	for args in "get pods" "get all" "get nodes -o wide" "get cm,svc" "get svc -o yaml" "get ns -o name" "describe svc kubernetes" \
 		"get pods nope" "get nosuch" "api-versions" "config view" "auth whoami"; do
 		# shellcheck disable=SC2086
-		a=$("$KUBECTL" $args 2>&1 | sed -E 's/ +[0-9]+[hms0-9]*( |$)/ AGE /g') b=$(k $args 2>&1 | sed -E 's/ +[0-9]+[hms0-9]*( |$)/ AGE /g')
+		a=$("$KUBECTL_FOUND" $args 2>&1 | sed -E 's/ +[0-9]+[hms0-9]*( |$)/ AGE /g') b=$(k $args 2>&1 | sed -E 's/ +[0-9]+[hms0-9]*( |$)/ AGE /g')
 		if [ "$a" = "$b" ]; then ok "as kubectl: $args"; else
 			not_ok "as kubectl: $args"
 			diff <(echo "$a") <(echo "$b") | sed 's/^/# /' | head -n 20

@@ -8,13 +8,14 @@ check "a cluster" start_demo
 check "the demo's image" demo_image
 
 cat >"$WORK/client.py" <<'PY'
-import sys
+import os
 import time
 from kubernetes import client, config, watch
 from kubernetes.client.rest import ApiException
 from kubernetes.stream import stream
 
 config.load_kube_config()
+SLOW = int(os.environ["SLOW"])
 core, apps, auth = client.CoreV1Api(), client.AppsV1Api(), client.AuthorizationV1Api()
 n = 0
 
@@ -50,7 +51,7 @@ ok("a deployment is made", made.metadata.generation == 1 and made.spec.strategy.
 
 w, ready = watch.Watch(), None
 for event in w.stream(apps.list_namespaced_deployment, "default", resource_version=made.metadata.resource_version,
-                      timeout_seconds=40):
+                      timeout_seconds=40 * SLOW):
     d = event["object"]
     if d.metadata.name == "py" and d.status.ready_replicas == 2:
         ready = d
@@ -72,7 +73,7 @@ s = stream(core.connect_get_namespaced_pod_exec, name, "default",
            command=["/bin/busybox", "sh", "-c", "read x; echo got $x; echo bad >&2; exit 3"],
            stderr=True, stdin=True, stdout=True, tty=False, _preload_content=False)
 s.write_stdin("hello\n")
-s.run_forever(timeout=10)
+s.run_forever(timeout=10 * SLOW)
 ok("exec has stdin, both outputs and an exit code",
    (s.read_stdout(), s.read_stderr(), s.returncode) == ("got hello\n", "bad\n", 3))
 ok("logs are text", isinstance(core.read_namespaced_pod_log(name, "default"), str))
@@ -120,13 +121,13 @@ for api, call in ((core, "list_event_for_all_namespaces"), (core, "list_namespac
     ok("decodes " + call, good, what)
 
 apps.delete_namespaced_deployment("py", "default", propagation_policy="Foreground")
-end = time.time() + 40
+end = time.time() + 40 * SLOW
 while time.time() < end and refused(lambda: apps.read_namespaced_deployment("py", "default"), 404, "NotFound") is not True:
     time.sleep(0.1)
 ok("a deletion in the foreground ends", time.time() < end)
 print("done %d" % n)
 PY
-timeout --kill-after=5 120 "$PYTHON" "$WORK/client.py" >"$WORK/client.out" 2>&1
+SLOW=$SLOW timeout --kill-after=5 $((60 * SLOW)) "$PYTHON" "$WORK/client.py" >"$WORK/client.out" 2>&1
 while IFS= read -r line; do
 	case $line in
 	"ok - "*) ok "${line#ok - }" ;;

@@ -39,7 +39,7 @@ ready() { curl -sk --max-time 2 "https://$(address "$1"):6443/readyz" | grep -qx
 await_ready() { eventually "${2:-20}" ready "$1"; }
 kill9() { kill -9 "${PID[$1]}" && wait "${PID[$1]}" 2>/dev/null; true; }
 ends() { # N SECONDS: it ends by itself within that time; its exit code is in ENDED
-	local end=$((SECONDS + $2))
+	local end=$((SECONDS + $2 * SLOW))
 	while kill -0 "${PID[$1]}" 2>/dev/null; do
 		[ $SECONDS -lt $end ] || return 1
 		pause_ms 50
@@ -56,7 +56,7 @@ admin() { # the certificate that curl calls with
 api() { # N PATH [CURL-ARGUMENTS]
 	local i=$1 path=$2
 	shift 2
-	curl -sk --max-time "${API_TIMEOUT:-6}" -E "$CERT" "https://$(address "$i"):6443$path" "$@"
+	curl -sk --max-time $((${API_TIMEOUT:-6} * SLOW)) -E "$CERT" "https://$(address "$i"):6443$path" "$@"
 }
 kn() { local i=$1; shift; k --kubeconfig "$WORK/s1/admin.kubeconfig" --server "https://$(address "$i"):6443" --tls-server-name kubernetes "$@"; }
 status() { api "$1" /mini/v1/status; } # of that server
@@ -65,6 +65,7 @@ members() { api "$1" /mini/v1/cluster | jq -r '[.members[] | "\(.name):\(.role)\
 members_are() { [ "$(members "$1")" = "$2" ]; } # N "s1:voter s2:voter"
 post() { api "$1" "$2" -X POST -H 'Content-Type: application/json' -d "${3:-{\}}" -o "$WORK/answer" -w '%{http_code}'; }
 leads() { [ "$(stat_of "$1" leads)" = true ]; }
+move_lead() { leads "$1" || { post "$1" /mini/v1/move-leader "{\"to\":\"s$1\"}" >/dev/null && leads "$1"; }; } # to N, at last
 LEADER=
 find_leader() { # among the given ones, in LEADER
 	local i
@@ -84,7 +85,8 @@ caught_up() { # N LEADER SECONDS
 # A ConfigMap written or read through server N; prints the HTTP status.
 write() { api "$1" /api/v1/namespaces/default/configmaps -H 'Content-Type: application/json' -o "$WORK/answer" -w '%{http_code}' \
 	-d "{\"metadata\":{\"name\":\"$2\"},\"data\":{\"v\":\"${3:-1}\"}}"; }
-written() { [ "$(write "$1" "$2")" = 201 ]; }
+# 409: by an earlier try whose answer was not heard.
+written() { [[ $(write "$1" "$2") = 201 || $(cat "$WORK/answer") = *AlreadyExists* ]]; }
 there() { [ "$(api "$1" "/api/v1/namespaces/default/configmaps/$2" -o /dev/null -w '%{http_code}')" = 200 ]; }
 
 token() { inside "$1" "$MINID" token create --dir "$WORK/s$1" "${@:2}"; } # N [FLAGS]

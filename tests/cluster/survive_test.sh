@@ -44,7 +44,7 @@ writer() {
 	local id=$1 i=0 code
 	while [ -e "$WORK/write" ]; do
 		i=$((i + 1))
-		code=$(curl -sk --max-time 3 -o /dev/null -w '%{http_code}' -E "$CERT" -H 'Content-Type: application/json' \
+		code=$(curl -sk --max-time 30 -o /dev/null -w '%{http_code}' -E "$CERT" -H 'Content-Type: application/json' \
 			https://127.0.0.1:6443/api/v1/namespaces/default/configmaps \
 			-d "{\"metadata\":{\"name\":\"w$id-$i\",\"labels\":{\"w\":\"$id\"}},\"data\":{\"v\":\"$i\"}}")
 		[ "$code" = 201 ] && echo "w$id-$i" >>"$WORK/acked.$id"
@@ -76,7 +76,7 @@ check "the deployment is as it was" k rollout status deployment/web --timeout=20
 is "the same pods, the same containers, no restart" "$before" "$(pods_now)"
 is "the same processes" "$pids" "$(pids_now)"
 is "one set of rules" 1 "$(iptables-save -t nat | grep -c -- '-A PREROUTING .*-j KUBE-SERVICES')"
-expect "the service answers" '^web-' curl -sS --max-time 5 "http://$ip/"
+soon "the service answers" '^web-' curl -sS --max-time 5 "http://$ip/"
 k delete configmaps -l w >/dev/null
 
 # Killed while it started a program: the child holds the lock until it becomes that program.
@@ -109,17 +109,18 @@ check "a pod" k wait --for=condition=Ready pod/dies --timeout=10s
 kill -9 "$(last_pid dies main)"
 check "its process is killed: started again" becomes 10 '^1 true' pod/dies '{.status.containerStatuses[0].restartCount} {.status.containerStatuses[0].ready}'
 expect "lastState tells" '^137 Error$' field pod/dies '{.status.containerStatuses[0].lastState.terminated.exitCode} {.status.containerStatuses[0].lastState.terminated.reason}'
-begin=$SECONDS
 kill -9 "$(last_pid dies main)"
 check "again: backoff" becomes 10 'CrashLoopBackOff' pod/dies '{.status.containerStatuses[0].state.waiting.reason}'
 check "then started again" becomes 25 '^2 true' pod/dies '{.status.containerStatuses[0].restartCount} {.status.containerStatuses[0].ready}'
-waited=$((SECONDS - begin))
-[ $waited -ge 8 ] && [ $waited -le 14 ] && ok "after ten seconds" || not_ok "after ten seconds: $waited"
+ended=$(field pod/dies '{.status.containerStatuses[0].lastState.terminated.finishedAt}')
+started=$(field pod/dies '{.status.containerStatuses[0].state.running.startedAt}')
+waited=$(($(date -d "$started" +%s) - $(date -d "$ended" +%s)))
+[ $waited -ge 9 ] && [ $waited -le $((11 + 2 * SLOW)) ] && ok "after ten seconds" || not_ok "after ten seconds: $waited"
 uid=$(field pod/dies '{.metadata.uid}') pod_ip=$(field pod/dies '{.status.podIP}')
 kill -9 "$(last_pid dies POD)"
 check "its pause is killed: the sandbox is rebuilt" becomes 40 '^3 true' pod/dies '{.status.containerStatuses[0].restartCount} {.status.containerStatuses[0].ready}'
 is "it is the same pod" "$uid" "$(field pod/dies '{.metadata.uid}')"
-expect "an event says so" 'SandboxChanged: Pod sandbox changed' reasons dies
+soon "an event says so" 'SandboxChanged: Pod sandbox changed' reasons dies
 is "with one sandbox" 1 "$(containers_of dies POD | wc -l)"
 
 k delete pod dies --wait=false >/dev/null
@@ -134,17 +135,23 @@ pod nocmd "command: [/no/such/program]" "" "restartPolicy: Never"
 check "over its memory limit: OOMKilled" becomes 15 '^OOMKilled 137' pod/hungry '{.status.containerStatuses[0].state.terminated.reason} {.status.containerStatuses[0].state.terminated.exitCode}'
 is "and the pod has failed" Failed "$(field pod/hungry '{.status.phase}')"
 check "a crash loop: CrashLoopBackOff" becomes 20 '^CrashLoopBackOff 3' pod/loops '{.status.containerStatuses[0].state.waiting.reason} {.status.containerStatuses[0].lastState.terminated.exitCode}'
-expect "an event says so" 'BackOff: Back-off restarting failed container main in pod loops_default' reasons loops
-expect "and the table" 'loops +0/1 +(CrashLoopBackOff|Error)' k get pods
-expect "a missing image: ErrImagePull, with an event that says why" 'Failed: .*mini/none:1' reasons lost
+soon "an event says so" 'BackOff: Back-off restarting failed container main in pod loops_default' reasons loops
+soon "and the table" 'loops +0/1 +(CrashLoopBackOff|Error)' k get pods
+soon "a missing image: ErrImagePull, with an event that says why" 'Failed: .*mini/none:1' reasons lost
 check "then ImagePullBackOff" becomes 25 '^ImagePullBackOff' pod/lost '{.status.containerStatuses[0].state.waiting.reason}'
-expect "with an event" 'BackOff: Back-off pulling image "mini/none:1"' reasons lost
-expect "and before that ErrImagePull" 'Failed: Error: ErrImagePull' reasons lost
-expect "an image that must not be pulled" 'ErrImageNeverPull' field pod/never '{.status.containerStatuses[0].state.waiting.reason}'
-expect "a name that is not one" 'InvalidImageName' field pod/badname '{.status.containerStatuses[0].state.waiting.reason}'
+soon "with an event" 'BackOff: Back-off pulling image "mini/none:1"' reasons lost
+soon "and before that ErrImagePull" 'Failed: Error: ErrImagePull' reasons lost
+soon "an image that must not be pulled" 'ErrImageNeverPull' field pod/never '{.status.containerStatuses[0].state.waiting.reason}'
+soon "a name that is not one" 'InvalidImageName' field pod/badname '{.status.containerStatuses[0].state.waiting.reason}'
 check "a program that is not there" becomes 10 '/no/such/program.*no such file.*CreateContainerError' pod/nocmd '{.status.containerStatuses[0].state.waiting}'
+gone=$(pods_now)
 k delete pod --all --grace-period=0 --force >/dev/null 2>&1
-check "three pods again" k rollout status deployment/web --timeout=20s
+# others than before, and known to the rules
+fresh() { [ "$(pods_now | wc -l)" = 3 ] && k rollout status deployment/web --timeout=5s && [ -z "$(comm -12 <(pods_now) <(echo "$gone"))" ]; }
+check "three pods again" eventually 20 fresh
+answers() { for _ in $(seq 30); do curl -sS --max-time 5 "http://$ip/" || echo "no answer"; done 2>/dev/null | sort -u; }
+settled() { [ "$(answers | grep -c '^web-')" = 3 ] && ! answers | grep -q 'no answer'; }
+check "which answer" eventually 20 settled
 
 # ---- a rolling update under load ----
 k patch deployment/web -p '{"spec":{"strategy":{"rollingUpdate":{"maxUnavailable":0,"maxSurge":1}}}}' >/dev/null
@@ -153,7 +160,7 @@ client() {
 	local n=0 answer
 	while [ -e "$WORK/ask" ]; do
 		n=$((n + 1))
-		answer=$(curl -sS --max-time 5 "http://$ip/" 2>&1)
+		answer=$(curl -sS --max-time 20 "http://$ip/" 2>&1)
 		[[ $answer == web-* ]] || echo "request $n: $answer" >>"$WORK/lost.$1"
 	done
 	echo $n >"$WORK/asked.$1"
@@ -168,17 +175,24 @@ rm "$WORK/ask"
 wait
 asked=$(awk '{ n += $1 } END { print n }' "$WORK"/asked.*)
 is "three rollouts under load: of $asked requests none is lost" "" "$(cat "$WORK"/lost.* 2>/dev/null | head -5)"
-# A server too busy to accept what came before its endpoint went: that is answered before the pod ends.
-read -r name pod_ip < <(k get pods -l app=web -o 'jsonpath={range .items[*]}{.metadata.name} {.status.podIP} {.metadata.deletionTimestamp}{"\n"}{end}' | awk 'NF == 2')
-server=$(pgrep -P "$(last_pid "$name" web)" httpd)
-kill -STOP "$server"
-exec {connection}<>"/dev/tcp/$pod_ip/8080"
-printf 'GET / HTTP/1.0\r\n\r\n' >&"$connection"
-k delete pod "$name" --wait=false >/dev/null
-busybox usleep 1000000 # much longer than from a deletion to SIGTERM otherwise
-kill -CONT "$server"
-expect "a connection not yet accepted is answered before its pod ends" "^$name" timeout 5 cat <&"$connection"
-exec {connection}<&-
+# A server too busy to accept what came before its endpoint went: that is answered before the pod ends. It may be that
+# busy for two seconds: a machine that itself stands still that long gets another try.
+late_answer() {
+	local name pod_ip server connection rc
+	read -r name pod_ip < <(k get pods -l app=web -o 'jsonpath={range .items[*]}{.metadata.name} {.status.podIP} {.metadata.deletionTimestamp}{"\n"}{end}' | awk 'NF == 2')
+	server=$(pgrep -P "$(last_pid "$name" web)" httpd)
+	kill -STOP "$server"
+	exec {connection}<>"/dev/tcp/$pod_ip/8080"
+	printf 'GET / HTTP/1.0\r\n\r\n' >&"$connection"
+	k delete pod "$name" --wait=false >/dev/null
+	busybox usleep 800000 # much longer than from a deletion to SIGTERM otherwise
+	kill -CONT "$server"
+	timeout $((5 * SLOW)) cat <&"$connection" | grep "^$name"
+	rc=$?
+	exec {connection}<&-
+	return $rc
+}
+check "a connection not yet accepted is answered before its pod ends" eval 'late_answer || late_answer'
 check "stop" stop_demo
 check "nothing is left" no_leftovers
 
@@ -201,7 +215,7 @@ head -c 700k /dev/zero | tr '\0' x >"$WORK/big"
 for i in $(seq 40); do k create configmap "big$i" --from-file="$WORK/big" >>"$WORK/big.out" 2>&1 || break; done
 expect "full while it runs: the client is told" 'disk is full|[Nn]o space' cat "$WORK/big.out"
 acked=$(grep -c created "$WORK/big.out")
-if kill -0 $pid 2>/dev/null && k get --raw /version --request-timeout=2s >/dev/null 2>&1; then
+if kill -0 $pid 2>/dev/null && k get --raw /version --request-timeout=30s >/dev/null 2>&1; then
 	ok "it serves on, or it has ended with a clear line"
 	kill -TERM $pid
 	wait $pid
