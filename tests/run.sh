@@ -2,6 +2,7 @@
 # Run test programs and add up what they say. Every test speaks TAP ("ok 1 - name", "not ok 2 - name", "ok 3 # SKIP why").
 #   tests/run.sh PROGRAM...          the unit tests given
 #   tests/run.sh --all PROGRAM...    those, then static checks, simulation, the cluster scripts, as root, and fuzzing beside them
+# Interrupted (INT, TERM), it ends scripts, waits for unit tests under way, and leaves nothing behind.
 # The last line is `N passed, N failed` and, if anything could not run here, `, N skipped` with the reasons above.
 set -u
 cd "$(dirname "$0")/.." || exit 1
@@ -10,12 +11,21 @@ passed=0 failed=0 skipped=0
 work=$(mktemp -d)
 reasons=$work/reasons
 trap 'rm -rf "$work"' EXIT
+trap interrupted INT TERM HUP
 all=
+# timeout(1) makes a process group of its program, so nobody but it can end that.
+interrupted() {
+	trap '' INT TERM HUP
+	echo "interrupted: what is under way ends first" >&2
+	cat "$work"/script.*.pid 2>/dev/null | xargs -r kill -TERM 2>/dev/null
+	wait
+	exit 130
+}
 [ "${1:-}" = --all ] && { all=1; shift; }
 
 # Count one program's TAP, which stands in a file; show it when something failed.
 tally() {
-	local name=$1 out=$2 rc seconds ok bad skip
+	local name=$1 out=$2 rc=nothing seconds=0 ok bad skip
 	read -r rc seconds <"$out.rc"
 	sed -i -E 's/^not (ok [0-9]+ # SKIP)/\1/' "$out" # cmocka's way to tell of one
 	skip=$(grep -cE '^ok .*# *SKIP' "$out")
@@ -40,12 +50,17 @@ tally() {
 	fi
 }
 
-# Run a program to its end: what it says goes to FILE, how it ended and how long it took to FILE.rc.
+# Run a program to its end: what it says goes to FILE, how it ended and how long it took to FILE.rc. FILE.pid can be told to end.
 run() {
 	local out=$1 limit=$2 begin=$EPOCHREALTIME
 	shift 2
-	timeout --kill-after=10 "$limit" "$@" >"$out" 2>&1 </dev/null
-	echo "$? $(awk -v a="$begin" -v b="$EPOCHREALTIME" 'BEGIN { print b - a }')" >"$out.rc"
+	trap '' INT # the terminal's is for everybody here; who ends what is interrupted()'s to say
+	timeout --kill-after=20 "$limit" "$@" >"$out" 2>&1 </dev/null &
+	echo $! >"$out.pid"
+	wait $!
+	set -- $?
+	rm "$out.pid"
+	echo "$1 $(awk -v a="$begin" -v b="$EPOCHREALTIME" 'BEGIN { print b - a }')" >"$out.rc"
 }
 
 # Unit tests share nothing: as many at a time as there are cores, each told of as soon as it is done.
@@ -66,13 +81,14 @@ if [ -n "$all" ]; then
 	limit=400
 	[[ $B = */san-* ]] && limit=1200
 	# Cluster tests wait more than they compute; fuzzing takes what they leave.
-	nice -n 19 bash -c "$(declare -f run); run $work/fuzz 900 tests/fuzz/replay.sh" &
+	nice -n 19 bash -c "$(declare -f run); run $work/script.fuzz 1500 tests/fuzz/replay.sh" &
 	for t in tests/static/*.sh tests/sim/*.sh tests/cluster/*_test.sh; do
-		run "$work/out" "$limit" bash "$t"
-		tally "$t" "$work/out"
+		run "$work/script.out" "$limit" bash "$t" &
+		wait $!
+		tally "$t" "$work/script.out"
 	done
 	wait
-	tally tests/fuzz/replay.sh "$work/fuzz"
+	tally tests/fuzz/replay.sh "$work/script.fuzz"
 fi
 sort -u "$reasons"
 if [ "$skipped" -gt 0 ]; then

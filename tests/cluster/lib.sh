@@ -34,6 +34,7 @@ ip link set lo up
 mount --make-rprivate /
 mount -t tmpfs tmpfs /run
 WORK=$(mktemp -d /tmp/mini-test-XXXXXX)
+trap 'rm -rf "$WORK"; exit 1' EXIT # until there is more to end
 DIR=$WORK/mini
 export KUBECONFIG=$DIR/admin.kubeconfig
 TAP_N=0 TAP_BAD=0
@@ -171,6 +172,14 @@ instance_of() { # DIR: the four hex digits that options.c makes of it (FNV-1a, f
 	h=$((h ^ ((h >> 31) & 0x1ffffffff)))
 	printf %04x $((h & 0xffff))
 }
+# Control groups are the host's, and others may run clusters on it: ours carry the ids made from directories of ours.
+our_groups() {
+	local d id
+	for d in $(find "$WORK" -maxdepth 2 -type d) "$DIR"; do
+		id=$(instance_of "$d")
+		ls -d /sys/fs/cgroup/{,*/}{mini-"$id",minirun-"${WORK##*-}"} 2>/dev/null
+	done | sort -u
+}
 no_leftovers() {
 	local bad=0 left
 	left=$(ip -o link | grep -E 'mini|veth' || true)
@@ -181,9 +190,7 @@ no_leftovers() {
 	[ -z "$left" ] || { echo "routes: $left"; bad=1; }
 	left=$(grep -F "$DIR" /proc/self/mounts || true)
 	[ -z "$left" ] || { echo "mounts: $left"; bad=1; }
-	# control groups are the host's, and others may run clusters on it: ours carry the ids made from directories of ours
-	left=$(for d in $(find "$WORK" -maxdepth 2 -type d) "$DIR"; do ls -d /sys/fs/cgroup/mini-"$(instance_of "$d")" \
-		/sys/fs/cgroup/*/mini-"$(instance_of "$d")" 2>/dev/null; done | sort -u | head -3)
+	left=$(our_groups | head -3)
 	[ -z "$left" ] || { echo "cgroups: $left"; bad=1; }
 	# the pid namespace is the test's own: every mini process in it is one of ours
 	left=$(ps -eo pid,comm,args | grep -E ' (minid|minirun|pause) ' | grep -v grep || true)
@@ -191,12 +198,22 @@ no_leftovers() {
 	return $bad
 }
 
+# Whatever is still there, since the test failed or was interrupted: the rest goes with the namespaces.
+undo_all() {
+	[ $$ = 1 ] || return 0
+	kill -9 -1
+	our_groups >"$WORK/groups"
+	eventually 5 groups_gone
+	grep -oE " $WORK[^ ]*" /proc/self/mounts | sort -r | xargs -r umount -l
+}
+groups_gone() {
+	xargs -r sh -c 'find "$@" -depth -type d -exec rmdir {} +' sh <"$WORK/groups"
+	[ -z "$(our_groups)" ]
+}
+
 finish() {
 	local rc=$?
-	if [ -e "$DIR/server.lock" ]; then
-		stop_demo >/dev/null 2>&1
-		"$MINID" demo --reset --dir "$DIR" >/dev/null 2>&1
-	fi
+	undo_all 2>/dev/null
 	for report in "$WORK"/sanitizer.*; do
 		[ -e "$report" ] || continue
 		not_ok "a sanitizer reports: $(grep -m 1 -oE '(ERROR|WARNING): .*|runtime error: .*' "$report")"

@@ -29,7 +29,7 @@ case $? in
 *) echo "not ok 1 - the machine's image is made"; echo 1..1; exit 1 ;;
 esac
 
-timeout --kill-after=5 "$LIMIT" qemu-system-x86_64 -accel tcg,thread=multi -cpu max -m 1024 -smp 2 -nodefaults \
+timeout --foreground --kill-after=5 "$LIMIT" qemu-system-x86_64 -accel tcg,thread=multi -cpu max -m 1024 -smp 2 -nodefaults \
 	-display none -serial stdio -no-reboot -kernel "$dir/vmlinuz" -initrd "$dir/initramfs" \
 	-append "console=ttyS0 quiet loglevel=1 panic=-1 mini.run=${VM_RUN:-vm/checks.sh,cluster/minirun_test.sh}" \
 	</dev/null >"$dir/console" 2>&1

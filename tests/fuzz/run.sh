@@ -16,7 +16,7 @@ one() {
 	local name=$1 found=$B/fuzz/corpus/$1 begin=$SECONDS time=$rest
 	case $name in http | object | image | selector | spdy) time=$each ;; esac
 	mkdir -p "$found" "$work/$name"
-	TMPDIR=$work/$name ASAN_OPTIONS=allocator_may_return_null=1 "$B/fuzz/${name}_fuzz" -max_total_time="$time" -timeout=30 \
+	TMPDIR=$work/$name ASAN_OPTIONS=allocator_may_return_null=1 "$B/fuzz/${name}_fuzz" -max_total_time="$time" -timeout=120 \
 		-rss_limit_mb=1500 -max_len=16384 -artifact_prefix="$B/fuzz/$name-" -print_final_stats=1 "$found" \
 		"tests/fuzz/corpus/$name" >"$work/$name.log" 2>&1
 	echo "$? $((SECONDS - begin))" >"$work/$name.rc"

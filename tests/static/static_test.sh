@@ -66,11 +66,11 @@ else
 fi
 # Sizes that nobody would notice growing. KB, stripped.
 if [[ $B != *san-* ]]; then
+	tmp=$(mktemp)
+	trap 'rm -f "$tmp"' EXIT
 	while read -r p limit; do
-		tmp=$(mktemp)
 		strip -o "$tmp" "$B/$p" 2>/dev/null
 		kb=$(($(stat -c %s "$tmp") / 1024))
-		rm -f "$tmp"
 		wrong=
 		[ "$kb" -gt 0 ] && [ "$kb" -le "$limit" ] || wrong="it has $kb KB"
 		result "$p has at most $limit KB ($kb)" "$wrong"
