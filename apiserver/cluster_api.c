@@ -1,7 +1,6 @@
 /* The cluster of servers, for its operators: who belongs, who leads, how each stands; promote, remove, move the lead. */
 #include <errno.h>
 
-#include "apiserver/endpoints.h"
 #include "apiserver/mini_api.h"
 #include "lib/core/log.h"
 
@@ -83,17 +82,6 @@ const struct handler mini_handler_cluster = {.look = cluster_look};
 
 /* ---- GET servers: who is to be asked when this one is gone ---- */
 
-static json_t *api_urls(const struct store_members *m)
-{
-	json_t *list = json_array();
-	for (size_t i = 0; i < m->n; i++) {
-		const struct store_member *x = &m->members[i];
-		if (*x->api && x->wish != STORE_ROLE_NONE && x->role == x->wish)
-			json_array_append_new(list, json_string(x->api));
-	}
-	return list;
-}
-
 static void on_servers(void *arg, const struct err *err, const struct store_members *m)
 {
 	struct request *r = arg;
@@ -105,7 +93,7 @@ static void on_servers(void *arg, const struct err *err, const struct store_memb
 	else
 		result_tree(r,
 			    json_make("{s:i, s:o}", "version", MINI_VERSION, "servers",
-				      external ? endpoints_urls(r->server) : api_urls(m)),
+				      mini_api_urls(r->server, external ? NULL : m)),
 			    200);
 	request_resume(r, REQUEST_ANSWER);
 }

@@ -50,7 +50,7 @@ struct join {
 	uint64_t replaces, renews;  /* who asks */
 	uint64_t cluster;
 	char node[254], node_ip[64];
-	json_t *members; /* for the answer */
+	json_t *members, *servers; /* for the answer: a server's, a node's */
 	struct pki_pair ca;
 	struct wanted_cert certs[CERTS_MAX];
 	size_t n_certs;
@@ -73,6 +73,7 @@ static void join_free(void *p)
 			free(*s);
 	}
 	json_decref(j->members);
+	json_decref(j->servers);
 	pki_pair_done(&j->ca);
 	err_done(&j->err);
 	free(j);
@@ -382,6 +383,7 @@ static void plan_agent(struct request *r, struct join *j, const struct store_mem
 		w->ips[n++] = xstrdup(from);
 	if (*j->node_ip && !streq(j->node_ip, from) && node_may_have(r, m, j->node_ip))
 		w->ips[n++] = xstrdup(j->node_ip);
+	j->servers = mini_api_urls(r->server, m);
 	j->step = JOIN_SIGN;
 }
 
@@ -410,6 +412,7 @@ static void answer(struct request *r, struct join *j)
 		json_put_str(tree, j->certs[i].as, j->certs[i].cert);
 	json_put_str(tree, "serviceCIDR", r->server->service_cidr);
 	json_put_str(tree, "clusterCIDR", r->server->cluster_cidr);
+	json_put(tree, "servers", json_incref(j->servers));
 	if (!j->agent) {
 		mini_id_text(j->cluster, cluster);
 		mini_id_text(j->member.id, member);

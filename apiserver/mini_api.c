@@ -1,5 +1,7 @@
 #include "apiserver/mini_api.h"
 
+#include "apiserver/endpoints.h"
+
 #define BODY_MAX (64u << 10)
 
 static const struct {
@@ -133,5 +135,18 @@ json_t *mini_members_tree(const struct store_members *m)
 	for (size_t i = 0; i < m->n; i++)
 		if (m->members[i].role != STORE_ROLE_NONE || m->members[i].wish != STORE_ROLE_NONE)
 			json_array_append_new(list, member_tree(&m->members[i]));
+	return list;
+}
+
+json_t *mini_api_urls(const struct apiserver *a, const struct store_members *m)
+{
+	if (!m)
+		return endpoints_urls(a);
+	json_t *list = json_array();
+	for (size_t i = 0; i < m->n; i++) {
+		const struct store_member *x = &m->members[i];
+		if (*x->api && x->wish != STORE_ROLE_NONE && x->role == x->wish)
+			json_array_append_new(list, json_string(x->api));
+	}
 	return list;
 }

@@ -44,6 +44,8 @@ const char *mini_role_text(enum store_role role);
 bool mini_role_parse(const char *text, enum store_role *ret);
 /* [{id, name, peer, api, ...}] */
 json_t *mini_members_tree(const struct store_members *m);
+/* Where the API is served: ["https://HOST:PORT", ...]. m NULL: the store is an external etcd. */
+json_t *mini_api_urls(const struct apiserver *a, const struct store_members *m);
 
 extern const struct handler mini_handler_ca, mini_handler_join, mini_handler_keys, mini_handler_replace;
 extern const struct handler mini_handler_renew, mini_handler_servers;

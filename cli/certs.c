@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <time.h>
 
+#include "cli/rotate.h"
 #include "lib/core/file.h"
 
 #define DAY_S     86400
@@ -107,6 +108,16 @@ static bool belong_together(const struct pki_pair *p)
 	       memcmp(a, b, sizeof(a)) == 0;
 }
 
+/* A crash may have left a new certificate whose key is not in its place yet. */
+static int read_settled(const char *dir, const char *file, struct pki_pair *ret)
+{
+	int r = read_pair(dir, file, ret, NULL);
+	if (r < 0 || belong_together(ret) || !rotate_settle(dir, file, ret->cert_pem))
+		return r;
+	pki_pair_done(ret);
+	return read_pair(dir, file, ret, NULL);
+}
+
 int64_t certs_life_s(void)
 {
 	const char *text = getenv("MINI_TEST_CERT_LIFE_SECONDS");
@@ -146,7 +157,7 @@ static int keep(const char *dir, const struct pki_pair *ca, const struct wanted 
 		struct err *err)
 {
 	struct pki_pair p;
-	if (read_pair(dir, w->file, &p, NULL) == 0) {
+	if (read_settled(dir, w->file, &p) == 0) {
 		if (belong_together(&p) && (still_good(p.cert_pem, w) || (!ca->key_pem && not_over(p.cert_pem, w)))) {
 			*ret = p;
 			return 0;

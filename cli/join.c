@@ -4,7 +4,9 @@
 #include <time.h>
 
 #include "apiserver/mini_api.h"
+#include "cli/agent.h"
 #include "cli/call.h"
+#include "cli/rotate.h"
 #include "lib/client/join_token.h"
 #include "lib/core/file.h"
 #include "lib/core/log.h"
@@ -478,55 +480,22 @@ int join_again(const struct join_ctx *c, struct settings *s, const struct others
 
 static int write_agent_settings(const struct join_ctx *c, const json_t *answer, struct err *err)
 {
-	_cleanup_free_ char *path = xasprintf("%s/agent.json", c->options->dir);
-	_cleanup_json_ json_t *t = json_make("{s:i, s:s}", "version", MINI_VERSION, "server", c->options->join);
-	_cleanup_buf_ struct buf b = BUF_INIT;
-	json_put_str(t, "serviceCIDR", json_get_str(answer, "serviceCIDR", NULL));
-	json_put_str(t, "clusterCIDR", json_get_str(answer, "clusterCIDR", NULL));
-	json_write_pretty(&b, t, 2);
-	return file_write_atomic(path, b.data, b.len, 0600, err);
+	struct agent_settings s = {0};
+	agent_settings_take(&s, c->options->join, answer);
+	int r = agent_settings_write(c->options->dir, &s, err);
+	agent_settings_done(&s);
+	return r;
 }
-
-static char *dup_of(const json_t *t, const char *key)
-{
-	const char *s = json_get_str(t, key, NULL);
-	return s ? xstrdup(s) : NULL;
-}
-
-int join_agent_settings(const char *dir, char **ret_server, char **ret_cluster_cidr, char **ret_service_cidr,
-			struct err *err)
-{
-	_cleanup_free_ char *path = xasprintf("%s/agent.json", dir);
-	_cleanup_buf_ struct buf b = BUF_INIT;
-	_cleanup_json_ json_t *t = NULL;
-	int r = file_exists(path) ? file_read(path, PEM_MAX, &b, err) : 0;
-	if (r == 0 && b.len && json_parse(b.data, b.len, &t, NULL) < 0)
-		r = err_set(err, -EBADMSG, "%s cannot be read: it is not what minid writes there", path);
-	if (r < 0)
-		return r;
-	*ret_server = dup_of(t, "server");
-	*ret_cluster_cidr = dup_of(t, "clusterCIDR");
-	*ret_service_cidr = dup_of(t, "serviceCIDR");
-	return 0;
-}
-
-static const struct {
-	const char *file, *csr, *cert;
-} node_files[] = {
-	{"kubelet-client", "csr", "certificate"},
-	{"kubelet", "servingCsr", "servingCertificate"},
-	{"kube-proxy", "proxyCsr", "proxyCertificate"},
-};
 
 static int agent_request(const struct join_ctx *c, const char *name, const char *ip, json_t **ret, struct err *err)
 {
 	_cleanup_json_ json_t *body = json_make("{s:s, s:s, s:s}", "kind", "agent", "name", name, "nodeIP", ip);
-	for (size_t i = 0; i < ARRAY_LEN(node_files); i++) {
-		_cleanup_free_ char *csr = NULL, *file = xasprintf("%s.key", node_files[i].file);
+	for (const struct rotate_file *f = rotate_node; f->file; f++) {
+		_cleanup_free_ char *csr = NULL, *file = xasprintf("%s.key", f->file);
 		int r = make_csr(c, file, &csr, err);
 		if (r < 0)
 			return r;
-		json_put_str(body, node_files[i].csr, csr);
+		json_put_str(body, f->csr, csr);
 	}
 	*ret = STEAL(body);
 	return 0;
@@ -535,9 +504,9 @@ static int agent_request(const struct join_ctx *c, const char *name, const char 
 static int write_agent(const struct join_ctx *c, const char *ca, const json_t *answer, struct err *err)
 {
 	int r = 0;
-	for (size_t i = 0; r == 0 && i < ARRAY_LEN(node_files); i++) {
-		_cleanup_free_ char *file = xasprintf("%s.crt", node_files[i].file);
-		const char *cert = json_get_str(answer, node_files[i].cert, "");
+	for (const struct rotate_file *f = rotate_node; r == 0 && f->file; f++) {
+		_cleanup_free_ char *file = xasprintf("%s.crt", f->file);
+		const char *cert = json_get_str(answer, f->cert, "");
 		r = check_cert(cert, err);
 		if (r == 0)
 			r = write_pem(c, file, cert, 0644, err);
@@ -553,10 +522,10 @@ static bool certs_due(const struct join_ctx *c, const char *node_name)
 {
 	_cleanup_free_ char *user = xasprintf("system:node:%s", node_name);
 	bool due = false;
-	for (size_t i = 0; i < ARRAY_LEN(node_files); i++) {
-		_cleanup_free_ char *file = xasprintf("%s.crt", node_files[i].file), *pem = NULL;
+	for (const struct rotate_file *f = rotate_node; f->file; f++) {
+		_cleanup_free_ char *file = xasprintf("%s.crt", f->file), *pem = NULL;
 		struct pki_cert_info info = {0};
-		const char *name = streq(node_files[i].file, "kube-proxy") ? "system:kube-proxy" : user;
+		const char *name = streq(f->file, "kube-proxy") ? "system:kube-proxy" : user;
 		due |= read_pem(c, file, &pem, NULL) < 0 || pki_cert_info(pem, &info, NULL) < 0 ||
 		       !streq(info.common_name, name) || pki_due(&info, time(NULL));
 		pki_cert_info_done(&info);

@@ -36,9 +36,6 @@ bool join_has_others(const struct settings *s, const struct others *others);
 /* A node: its client, serving and proxy certificates; DIR/agent.json then says where the cluster is and which ranges it
  * has. Nothing to do where that is so already, and its certificates are not near their end. */
 int join_agent(const struct join_ctx *c, const char *node_name, const char *node_ip, struct err *err);
-/* What DIR/agent.json says: strings of the heap, or NULL. */
-int join_agent_settings(const char *dir, char **ret_server, char **ret_cluster_cidr, char **ret_service_cidr,
-			struct err *err);
 
 /* One line for people: what was refused, and what to do. For tests. */
 int join_explain(const char *url, struct err *err);

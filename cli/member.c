@@ -9,6 +9,7 @@
 #include "cli/certs.h"
 #include "cli/external.h"
 #include "cli/renew.h"
+#include "cli/witness.h"
 #include "lib/core/file.h"
 #include "lib/core/log.h"
 #include "store/peer_tls.h"
@@ -26,7 +27,8 @@ struct member {
 	struct settings settings;
 	struct store *store;
 	struct peer_tls *peers;
-	struct renewal *renewal; /* of the certificate towards them */
+	struct renew *renew; /* of the certificate towards them */
+	struct witness witness;
 	char host[256], peer_host[256];
 	char *api, *peer; /* addresses for others */
 	uint64_t seen;    /* hash of the members as last written */
@@ -362,6 +364,23 @@ static void on_renewed(void *arg, const struct pki_pair *now)
 	const struct pki_pair *own = &now[RENEWED_MEMBER];
 	if (peer_tls_set_cert(m->peers, own->cert_pem, own->key_pem, now[RENEWED_MEMBER_CA].cert_pem, &err) < 0)
 		log_error("minid", "the new certificate towards the other servers is not in use: %s", err.message);
+	else if (m->witness.client && client_http_set_cert(m->witness.client, own->cert_pem, own->key_pem, &err) < 0)
+		log_error("minid", "the new certificate is not in use: %s", err.message);
+	else
+		log_info("member", "the certificate towards the other servers is new");
+}
+
+/* Renewed here, where the CA's key is; else by another server. */
+static void start_renewing(struct member *m, const char *name, const struct pki_pair *own, const struct pki_pair *ca)
+{
+	const struct join_ctx *j = &m->config.join;
+	const struct pki_pair pairs[] = {*own, *ca};
+	_cleanup_err_ struct err err = ERR_INIT;
+	if (m->renew)
+		return;
+	if (member_is_witness(m) && witness_open(j->env, j->loop, dir_of(m), own, ca->cert_pem, &m->witness, &err) < 0)
+		log_warn("member", "nobody is known to ask for a new certificate: %s", err.message);
+	m->renew = renew_member(j->env, dir_of(m), name, pairs, m->witness.client, on_renewed, m);
 }
 
 static int start_peers(struct member *m, struct err *err)
@@ -386,10 +405,8 @@ static int start_peers(struct member *m, struct err *err)
 			"%s, where the other servers are to find this one, is taken by another program: choose another with "
 			"--peer-listen",
 			listen);
-	if (r == 0 && !m->renewal) {
-		const struct pki_pair pairs[] = {own, ca};
-		m->renewal = renew_member(m->config.join.env, dir_of(m), name, pairs, on_renewed, m);
-	}
+	if (r == 0)
+		start_renewing(m, name, &own, &ca);
 	pki_pair_done(&ca);
 	pki_pair_done(&own);
 	return r;
@@ -503,6 +520,7 @@ static void on_followed(void *arg, const struct err *err, const struct store_mem
 	uint64_t h = hash_members(ms);
 	if (h == m->seen || !ms->leader || ms->applied < ms->commit)
 		return;
+	witness_follow(&m->witness, ms->members, ms->n);
 	if (others_write(dir_of(m), ms->members, ms->n, &e) < 0)
 		log_error("member", "the list of servers could not be written: %s", e.message);
 	else
@@ -628,7 +646,8 @@ void member_close(struct member *m, void (*done)(void *arg), void *arg)
 	m->closed = done;
 	m->closed_arg = arg;
 	env_timer_stop(m->config.join.env, &m->follow);
-	renewal_free(STEAL(m->renewal));
+	renew_free(STEAL(m->renew));
+	witness_close(&m->witness);
 	if (m->store)
 		m->store->engine->close(m->store, on_store_closed, m);
 	else

@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <errno.h>
 
+#include "cli/agent.h"
 #include "cli/certs.h"
 #include "cli/renew.h"
 #include "lib/client/client_http.h"
@@ -28,7 +29,8 @@ struct node {
 	struct journal *journal;
 	struct network *network;
 	struct client *agent_client, *proxy_client;
-	struct renewal *renewal;
+	struct renew *renew;
+	struct agent_follow *follow;
 	char *ca_pem;
 	bool over_tls;
 	struct image_store *images;
@@ -211,7 +213,11 @@ static int start_agent(struct node *n, uv_loop_t *loop, const struct node_config
 		const struct pki_pair pairs[] = {serving, client, proxy};
 		nodeagent_start(n->agent);
 		n->ca_pem = xstrdup(ca.cert_pem);
-		n->renewal = renew_node(n->env, c->options->dir, c->node_name, names, pairs, on_renewed, n);
+		n->renew = renew_node(n->env, c->options->dir, c->node_name, names, pairs,
+				      n->over_tls ? n->agent_client : NULL, c->node_ip, on_renewed, n);
+		if (n->over_tls)
+			n->follow =
+				agent_follow_new(n->env, c->options->dir, c->first_server, c->servers, n->agent_client);
 	}
 	tls_context_unref(tls);
 	pki_pair_done(&ca);
@@ -234,7 +240,7 @@ int node_start(struct env *env, uv_loop_t *loop, const struct node_config *c, st
 	n->network = c->network;
 	n->agent_client = c->agent_client;
 	n->proxy_client = c->proxy_client;
-	n->over_tls = c->over_tls;
+	n->over_tls = c->servers != NULL;
 	int r = start_images(n, loop, c->options, err);
 	if (r == 0)
 		r = start_runtime(n, loop, c->options, err);
@@ -311,7 +317,8 @@ static void on_agent_closed(void *arg)
 static void close_agent(void *arg)
 {
 	struct node *n = arg;
-	renewal_free(STEAL(n->renewal));
+	renew_free(STEAL(n->renew));
+	agent_follow_free(STEAL(n->follow));
 	if (n->agent)
 		nodeagent_close(n->agent, on_agent_closed, n);
 	else

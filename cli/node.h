@@ -6,6 +6,7 @@
 
 #include "cli/options.h"
 #include "lib/client/client.h"
+#include "lib/client/servers.h"
 #include "lib/core/journal.h"
 #include "nodeagent/network/network.h"
 
@@ -15,8 +16,9 @@ struct node_config {
 	struct journal *journal;
 	struct network *network; /* made by the caller (the control plane may need its addresses): owned from here on */
 	struct client *agent_client; /* as system:node:NAME; owned */
-	bool over_tls;               /* the clients have certificates of this node's, which are renewed */
 	struct client *proxy_client; /* as system:kube-proxy; owned */
+	struct servers *servers;     /* of both clients, which have certificates of this node's; NULL: in process */
+	const char *first_server;    /* asked before all others; NULL: none in particular */
 	const char *node_name, *node_ip, *listen_host;
 };
 

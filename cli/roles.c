@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <sys/statvfs.h>
 
+#include "cli/agent.h"
 #include "cli/certs.h"
 #include "cli/join.h"
 #include "cli/node.h"
@@ -26,7 +27,9 @@
 struct process {
 	enum role role;
 	struct options own; /* the given ones, and what this host remembers */
-	char *joined_server, *joined_pods, *joined_services;
+	struct agent_settings joined;
+	struct servers *servers; /* an agent's */
+	char *own_url;
 	const struct options *options;
 	uv_loop_t loop;
 	struct env *env;
@@ -151,7 +154,8 @@ static int start_node(struct process *p, struct client *agent, struct client *pr
 				.network = p->network,
 				.agent_client = agent,
 				.proxy_client = proxy,
-				.over_tls = p->role == ROLE_AGENT,
+				.servers = p->servers,
+				.first_server = p->options->server,
 				.node_name = p->node_name,
 				.node_ip = p->node_ip,
 				.listen_host = p->role == ROLE_DEMO ? p->node_ip : "0.0.0.0"};
@@ -215,33 +219,30 @@ static int start_server(struct process *p, struct err *err)
 	return server_start(p->env, &p->loop, &c, on_server_ready, p, &p->server, err);
 }
 
-/* An agent of its own speaks to the API over TLS, as system:node:NAME. */
-static int remote_client(struct process *p, const struct pki_pair *ca, const struct pki_pair *cert, struct client **ret,
-			 struct err *err)
-{
-	_cleanup_free_ char *url =
-		p->options->server ? xstrdup(p->options->server) : xasprintf("https://127.0.0.1:%u", p->options->port);
-	struct kubeconfig k = {
-		.server = url, .ca_pem = ca->cert_pem, .cert_pem = cert->cert_pem, .key_pem = cert->key_pem};
-	return client_http_new(p->env, &p->loop, &k, "minid-agent", ret, err);
-}
-
-/* A node of a cluster elsewhere: joins it, or has joined, and then knows where it is. */
+/* A node of a cluster elsewhere joins it, or has joined, and then knows where it is. */
 static int agent_join(struct process *p, struct err *err)
 {
 	struct join_ctx c = {.env = p->env, .loop = &p->loop, .stop = &p->ending, .options = p->options};
 	int r = p->options->join ? join_agent(&c, p->node_name, p->node_ip, err) : 0;
 	if (r == 0)
-		r = join_agent_settings(p->options->dir, &p->joined_server, &p->joined_pods, &p->joined_services, err);
+		r = agent_settings_read(p->options->dir, &p->joined, err);
 	if (r < 0)
 		return r;
-	if (p->joined_server && !p->own.server)
-		p->own.server = p->joined_server;
-	if (p->joined_pods)
-		p->own.cluster_cidr = p->joined_pods;
-	if (p->joined_services)
-		p->own.service_cidr = p->joined_services;
-	return 0;
+	if (p->joined.cluster_cidr)
+		p->own.cluster_cidr = p->joined.cluster_cidr;
+	if (p->joined.service_cidr)
+		p->own.service_cidr = p->joined.service_cidr;
+	if (!p->own.server && !p->joined.joined)
+		p->own.server = p->own_url = xasprintf("https://127.0.0.1:%u", p->own.port);
+	return agent_servers(p->env, &p->joined, p->own.server, &p->servers, err);
+}
+
+/* An agent of its own speaks to the API over TLS, as system:node:NAME. */
+static int remote_client(struct process *p, const struct pki_pair *ca, const struct pki_pair *cert, struct client **ret,
+			 struct err *err)
+{
+	const struct kubeconfig k = {.ca_pem = ca->cert_pem, .cert_pem = cert->cert_pem, .key_pem = cert->key_pem};
+	return client_http_new_among(p->env, &p->loop, p->servers, &k, "minid-agent", ret, err);
 }
 
 static int start_agent(struct process *p, struct err *err)
@@ -360,9 +361,9 @@ int role_run(enum role role, const struct options *o, int report, struct err *er
 	env_uv_free(p->env);
 	uv_loop_close(&p->loop);
 	int r = err_move(err, &p->err);
-	free(p->joined_server);
-	free(p->joined_pods);
-	free(p->joined_services);
+	servers_unref(p->servers);
+	agent_settings_done(&p->joined);
+	free(p->own_url);
 	free(p);
 	return r;
 }

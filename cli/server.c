@@ -21,7 +21,7 @@ struct server {
 	uv_loop_t *loop;
 	struct certs certs;
 	struct member *member;
-	struct renewal *renewal;
+	struct renew *renew;
 	struct apiserver *api;
 	struct client *controller_client, *scheduler_client;
 	struct controllers *controllers;
@@ -89,7 +89,7 @@ static int load_certs(struct server *s, const struct server_config *c, struct er
 		names[n++] = *e;
 	int r = certs_server(c->options->dir, names, &s->certs, err);
 	if (r == 0)
-		s->renewal = renew_server(s->env, c->options->dir, names, &s->certs, on_renewed, s);
+		s->renew = renew_server(s->env, c->options->dir, names, &s->certs, on_renewed, s);
 	return r;
 }
 
@@ -236,7 +236,7 @@ void server_stop(struct server *s, void (*done)(void *arg), void *arg)
 	s->stopped = done;
 	s->stopped_arg = arg;
 	env_post_cancel(s->env, &s->witness_ready);
-	renewal_free(STEAL(s->renewal));
+	renew_free(STEAL(s->renew));
 	scheduler_free(s->scheduler);
 	controllers_free(s->controllers);
 	client_free(s->scheduler_client);

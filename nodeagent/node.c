@@ -28,7 +28,7 @@ struct node_reg {
 	json_t *foreign_conditions;
 	json_t *transitions; /* condition type -> {"status","since"} */
 	uint64_t written_us;
-	bool have_node, lease_made;
+	bool have_node, lease_made, lease_late;
 	char boot_id[37], machine_id[40], os_image[128];
 	struct utsname uts;
 };
@@ -338,7 +338,8 @@ static void on_lease(void *arg, const struct client_response *resp)
 {
 	struct node_reg *r = arg;
 	r->lease_call = NULL;
-	if (resp->err->code == 0) {
+	r->lease_late = resp->err->code != 0;
+	if (!r->lease_late) {
 		r->lease_made = true;
 		return;
 	}
@@ -408,7 +409,7 @@ static void on_retry(struct env_timer *t)
 		register_node(r);
 	else if (!r->status)
 		write_status(r);
-	if (!r->lease_made)
+	if (!r->lease_made || r->lease_late)
 		renew_lease(r);
 }
 

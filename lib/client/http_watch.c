@@ -262,18 +262,18 @@ void http_watch__free_all(struct client_http *c)
 		http_watch__cancel(&c->base, w);
 }
 
-/* Their owners begin new ones, at the end of the list, and may let go of any. */
+/* Their owners begin new ones meanwhile, and may let go of any. */
 void http_watch__end_elsewhere(struct client_http *c)
 {
 	const struct err moved = ERR_INIT;
-	for (bool found = true; found;) {
-		found = false;
-		LIST_EACH (&c->watch_list, w, struct client_watch, node) {
-			found = w->status && !streq(w->pools->url, servers_current(c->servers));
-			if (!found)
-				continue;
-			watch__end(w, &moved);
-			break;
-		}
+	struct list ending, *node;
+	list_init(&ending);
+	LIST_EACH (&c->watch_list, w, struct client_watch, node) {
+		if (!w->status || streq(w->pools->url, servers_current(c->servers)))
+			continue;
+		list_del(&w->node);
+		list_push(&ending, &w->node);
 	}
+	while ((node = list_pop(&ending)))
+		watch__end(LIST_ENTRY(node, struct client_watch, node), &moved);
 }

@@ -8,13 +8,13 @@
 
 struct renewal {
 	struct env *env;
-	const struct renewal_ops *ops;
+	struct renewal_ops ops;
 	void *ctx, *arg;
 	unsigned n;
 	char *in_use[RENEW_MAX]; /* certificates */
 	struct env_timer timer;
 	struct env_work work;
-	bool working, freed;
+	bool working, again, freed;
 	/* of the look under way */
 	struct pki_pair now[RENEW_MAX];
 	uint64_t again_us;
@@ -26,7 +26,7 @@ static void destroy(struct renewal *r)
 {
 	for (unsigned i = 0; i < RENEW_MAX; i++)
 		free(r->in_use[i]);
-	r->ops->free_ctx(r->ctx);
+	r->ops.free_ctx(r->ctx);
 	free(r);
 }
 
@@ -47,7 +47,7 @@ static uint64_t next_look_us(const struct pki_pair *pairs, unsigned n)
 static void look(struct env_work *w)
 {
 	struct renewal *r = CONTAINER_OF(w, struct renewal, work);
-	r->rc = r->ops->load(r->ctx, r->now, &r->err);
+	r->rc = r->ops.load(r->ctx, r->now, &r->err);
 	if (r->rc == 0)
 		r->again_us = next_look_us(r->now, r->n);
 }
@@ -70,9 +70,11 @@ static void looked(struct env_work *w)
 	struct renewal *r = CONTAINER_OF(w, struct renewal, work);
 	r->working = false;
 	if (!r->freed && r->rc < 0)
-		r->ops->failed(r->arg, &r->err);
+		r->ops.failed(r->arg, &r->err);
 	if (!r->freed && r->rc == 0 && take(r))
-		r->ops->renewed(r->arg, r->now);
+		r->ops.renewed(r->arg, r->now);
+	if (!r->freed && r->ops.after)
+		r->ops.after(r->arg, r->ctx);
 	for (unsigned i = 0; i < RENEW_MAX; i++) {
 		pki_pair_done(&r->now[i]);
 		r->now[i] = (struct pki_pair){0};
@@ -81,12 +83,15 @@ static void looked(struct env_work *w)
 	if (r->freed)
 		destroy(r);
 	else
-		env_timer_start(r->env, &r->timer, r->again_us);
+		env_timer_start(r->env, &r->timer, r->again ? 0 : r->again_us);
 }
 
 static void on_timer(struct env_timer *t)
 {
 	struct renewal *r = CONTAINER_OF(t, struct renewal, timer);
+	r->again = false;
+	if (r->ops.before)
+		r->ops.before(r->arg, r->ctx);
 	r->work = (struct env_work){.work = look, .done = looked, .lane = ENV_LANE_POOL};
 	r->working = true;
 	env_submit(r->env, &r->work);
@@ -97,12 +102,19 @@ struct renewal *renewal_new(struct env *env, const struct renewal_ops *ops, void
 {
 	MUST(n <= RENEW_MAX);
 	struct renewal *r = NEW(struct renewal);
-	*r = (struct renewal){.env = env, .ops = ops, .ctx = ctx, .arg = arg, .n = n, .again_us = AFTER_FAILURE_US};
+	*r = (struct renewal){.env = env, .ops = *ops, .ctx = ctx, .arg = arg, .n = n, .again_us = AFTER_FAILURE_US};
 	for (unsigned i = 0; i < n; i++)
 		r->in_use[i] = xstrdup(current[i].cert_pem);
 	r->timer.fn = on_timer;
 	env_timer_start(env, &r->timer, FIRST_LOOK_US);
 	return r;
+}
+
+void renewal_look(struct renewal *r)
+{
+	r->again = true; /* counts where a look is under way */
+	if (!r->working)
+		env_timer_start(r->env, &r->timer, 0);
 }
 
 void renewal_free(struct renewal *r)

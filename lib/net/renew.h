@@ -20,11 +20,16 @@ struct renewal_ops {
 	/* A look went wrong; the next one comes all the same. */
 	void (*failed)(void *arg, const struct err *err);
 	void (*free_ctx)(void *ctx);
+	/* On the loop, around a look: ctx is its caller's then. NULL: nothing to do there. */
+	void (*before)(void *arg, void *ctx);
+	void (*after)(void *arg, void *ctx);
 };
 
-/* current: the n certificates in use. ctx belongs to the renewal from here on. */
+/* ops are copied. current: the n certificates in use. ctx belongs to the renewal from here on. */
 struct renewal *renewal_new(struct env *env, const struct renewal_ops *ops, void *ctx, const struct pki_pair *current,
 			    unsigned n, void *arg);
+/* Look now, not later. */
+void renewal_look(struct renewal *r);
 /* NULL too, and at any time: nobody is told any more; what runs on the pool ends by itself. */
 void renewal_free(struct renewal *r);
 

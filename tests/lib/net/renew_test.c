@@ -65,7 +65,7 @@ static void free_ctx(void *ctx)
 	((struct issuer *)ctx)->freed = true;
 }
 
-static const struct renewal_ops ops = {load, renewed, failed, free_ctx};
+static const struct renewal_ops ops = {.load = load, .renewed = renewed, .failed = failed, .free_ctx = free_ctx};
 
 static void test_due(void **state)
 {
@@ -110,9 +110,56 @@ static void test_months(void **state)
 	env_sim_free(x.env);
 }
 
+/* ---- around a look ---- */
+
+static unsigned befores, afters;
+static struct renewal *looked_at;
+
+static void before(void *arg, void *ctx)
+{
+	assert_ptr_equal(arg, ctx);
+	assert_int_equal(((struct issuer *)ctx)->looks, befores++);
+}
+
+static void after(void *arg, void *ctx)
+{
+	assert_ptr_equal(arg, ctx);
+	assert_int_equal(((struct issuer *)ctx)->looks, ++afters);
+	if (afters == 2) /* an answer came while it looked */
+		renewal_look(looked_at);
+}
+
+static void test_look_now(void **state)
+{
+	(void)state;
+	const struct renewal_ops both = {.load = load,
+					 .renewed = renewed,
+					 .failed = failed,
+					 .free_ctx = free_ctx,
+					 .before = before,
+					 .after = after};
+	struct issuer x = {.env = env_sim_new(4, 1700000000ll * 1000000)};
+	assert_int_equal(pki_make_ca("ca", now_s(&x) - 60, now_s(&x) + 400ll * DAY_S, &x.ca, NULL), 0);
+	issue(&x);
+	looked_at = renewal_new(x.env, &both, &x, &x.leaf, 1, &x);
+	env_sim_run_for(x.env, 2000000);
+	assert_int_equal(x.looks, 1);
+	renewal_look(looked_at);
+	env_sim_run_for(x.env, 1000000);
+	assert_int_equal(x.looks, 3);
+	assert_int_equal(befores, 3);
+	env_sim_run_for(x.env, DAY_US / 24 / 2);
+	assert_int_equal(x.looks, 3);
+	renewal_free(looked_at);
+	pki_pair_done(&x.ca);
+	pki_pair_done(&x.leaf);
+	env_sim_free(x.env);
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_due), cmocka_unit_test(test_months)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_due), cmocka_unit_test(test_months),
+					   cmocka_unit_test(test_look_now)};
 	cmocka_set_message_output(CM_OUTPUT_TAP);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
