@@ -46,12 +46,12 @@ static void on_limit(struct env_timer *t)
 	CONTAINER_OF(t, struct world, limit)->late = true;
 }
 
-/* Turn the loop until the flag is set; fails after 20 s. */
+/* Turn the loop until the flag is set; fails after a minute. */
 static void turn_until(struct world *w, const bool *flag)
 {
 	w->limit.fn = on_limit;
 	w->late = false;
-	env_timer_start(w->env, &w->limit, 20 * SECOND_US);
+	env_timer_start(w->env, &w->limit, 60 * SECOND_US);
 	while (!*flag && !w->late)
 		uv_run(&w->loop, UV_RUN_ONCE);
 	env_timer_stop(w->env, &w->limit);
@@ -77,7 +77,7 @@ static void wait_for(struct world *w, bool (*fn)(struct world *w))
 	wanted = fn;
 	w->limit.fn = on_limit;
 	w->late = false;
-	env_timer_start(w->env, &w->limit, 20 * SECOND_US);
+	env_timer_start(w->env, &w->limit, 60 * SECOND_US);
 	while (!fn(w) && !w->late)
 		uv_run(&w->loop, UV_RUN_ONCE);
 	env_timer_stop(w->env, &w->limit);

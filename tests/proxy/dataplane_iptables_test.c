@@ -182,9 +182,9 @@ static void refused_at_once(void **state)
 	assert_int_equal(sync_with(w, &none, 1), 1);
 	must_shell("ip link add mini-t type bridge && ip addr add 10.244.0.1/24 dev mini-t && ip link set mini-t up && "
 		   "ip route add 10.96.0.0/16 dev mini-t");
-	_cleanup_free_ char *out = shell("timeout 2 bash -c 'echo > /dev/tcp/10.96.0.20/80'", &status);
+	_cleanup_free_ char *out = shell("timeout 20 bash -c 'echo > /dev/tcp/10.96.0.20/80'", &status);
 	assert_non_null(strstr(out, "refused"));
-	_cleanup_free_ char *nobody = shell("timeout 2 bash -c 'echo > /dev/tcp/10.96.3.3/80'", &status);
+	_cleanup_free_ char *nobody = shell("timeout 20 bash -c 'echo > /dev/tcp/10.96.3.3/80'", &status);
 	assert_non_null(strstr(nobody, "refused"));
 }
 

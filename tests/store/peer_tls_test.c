@@ -37,14 +37,14 @@ static void wait_over(struct env_timer *t)
 	*(bool *)(t + 1) = true;
 }
 
-/* Runs the loop until cond holds; fails after 20 s. */
+/* Runs the loop until cond holds; fails after a minute. */
 #define WAIT(w, cond)                                                                                                  \
 	do {                                                                                                           \
 		struct {                                                                                               \
 			struct env_timer t;                                                                            \
 			bool over;                                                                                     \
 		} guard = {.t = {.fn = wait_over}};                                                                    \
-		env_timer_start((w)->env, &guard.t, 20 * 1000 * 1000);                                                 \
+		env_timer_start((w)->env, &guard.t, 60 * 1000 * 1000);                                                 \
 		while (!(cond) && !guard.over)                                                                         \
 			uv_run(&(w)->loop, UV_RUN_ONCE);                                                               \
 		env_timer_stop((w)->env, &guard.t);                                                                    \
@@ -511,7 +511,7 @@ static void found_by_a_hint(_unused_ void **state)
 	introduce(&a, all, 2);
 	introduce(&b, &both[1], 1); /* the connection that b made will end; a has made one of its own */
 	run_for(w, 3500);
-	assert_true(linked(&a, &b));
+	WAIT(w, linked(&a, &b));
 	pki_pair_done(&pair);
 	node_close(&a);
 	node_close(&b);
@@ -792,10 +792,10 @@ static void strangers(_unused_ void **state)
 	introduce(&b, all, 2);
 	WAIT(w, hung_up(silent[0]) && hung_up(silent[3])); /* beyond what one address may have waiting */
 	WAIT(w, linked(&a, &b));
-	assert_true(env_now_us(w->env) - since < 3000000);
+	assert_true(env_now_us(w->env) - since < 4000000);
 	WAIT(w, hung_up(silent[19]));
 	uint64_t took = env_now_us(w->env) - since;
-	assert_true(took > 4000000 && took < 8000000);
+	assert_true(took > 4000000 && took < 30000000);
 	assert_true(linked(&a, &b));
 	for (unsigned i = 0; i < ARRAY_LEN(silent); i++)
 		close(silent[i]);

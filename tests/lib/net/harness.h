@@ -39,14 +39,14 @@ static void pump_timer(struct env_timer *t)
 	*(void **)(t + 1) = NULL;
 }
 
-/* Run the loop until cond holds; fails after 10 s. */
+/* Run the loop until cond holds; fails after a minute. */
 #define WAIT(w, cond)                                                                                                  \
 	do {                                                                                                           \
 		struct {                                                                                               \
 			struct env_timer t;                                                                            \
 			void *on;                                                                                      \
 		} guard = {.t = {.fn = pump_timer}, .on = (w)};                                                        \
-		env_timer_start((w)->env, &guard.t, 10 * 1000 * 1000);                                                 \
+		env_timer_start((w)->env, &guard.t, 60 * 1000 * 1000);                                                 \
 		while (!(cond) && guard.on)                                                                            \
 			uv_run(&(w)->loop, UV_RUN_ONCE);                                                               \
 		env_timer_stop((w)->env, &guard.t);                                                                    \

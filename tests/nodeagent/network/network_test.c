@@ -129,9 +129,9 @@ static void pods_reach_each_other_and_the_host(void **state)
 	assert_string_equal(a, "10.244.0.2");
 	assert_string_equal(b, "10.244.0.3");
 	assert_string_equal(network_ip(f->net, "pod-b"), b);
-	assert_int_equal(in_pod(f->pod[0], "busybox ping -c1 -W2 10.244.0.3"), 0);
-	assert_int_equal(in_pod(f->pod[0], "busybox ping -c1 -W2 10.244.0.1"), 0);
-	assert_int_equal(shell("busybox ping -c1 -W2 10.244.0.2"), 0);
+	assert_int_equal(in_pod(f->pod[0], "busybox ping -c1 -W20 10.244.0.3"), 0);
+	assert_int_equal(in_pod(f->pod[0], "busybox ping -c1 -W20 10.244.0.1"), 0);
+	assert_int_equal(shell("busybox ping -c1 -W20 10.244.0.2"), 0);
 	/* Again: nothing changes. */
 	assert_int_equal(network_attach(f->net, "pod-a", f->pod[0], a, &err), 0);
 	assert_string_equal(a, "10.244.0.2");
@@ -151,13 +151,13 @@ static void the_gateway_keeps_its_mac(void **state)
 	assert_int_equal(shell("ip link show mini-t1 | grep -q 'ether 0a:58:0a:f4:00:01'"), 0);
 	f->pod[0] = fake_pod();
 	assert_int_equal(network_attach(f->net, "pod-a", f->pod[0], ip, &err), 0);
-	assert_int_equal(in_pod(f->pod[0], "busybox ping -c1 -W2 10.244.0.1"), 0);
+	assert_int_equal(in_pod(f->pod[0], "busybox ping -c1 -W20 10.244.0.1"), 0);
 	assert_int_equal(
 		shell("ip link add low type veth peer name low1 && ip link set low address 02:00:00:00:00:01 && "
 		      "ip link set low master mini-t1 up"),
 		0);
 	assert_int_equal(shell("ip link show mini-t1 | grep -q 'ether 0a:58:0a:f4:00:01'"), 0);
-	assert_int_equal(in_pod(f->pod[0], "busybox ping -c1 -W2 10.244.0.1"), 0);
+	assert_int_equal(in_pod(f->pod[0], "busybox ping -c1 -W20 10.244.0.1"), 0);
 	/* one that was made without is mended */
 	assert_int_equal(shell("ip link set mini-t1 address 02:00:00:00:00:02"), 0);
 	network_free(f->net);
@@ -208,7 +208,7 @@ static void leases_survive_a_restart_and_are_given_back(void **state)
 	char fresh[64];
 	assert_int_equal(network_attach(f->net, "fresh", f->pod[1], fresh, &err), 0);
 	assert_string_equal(fresh, "10.244.0.4");
-	assert_int_equal(in_pod(f->pod[0], "busybox ping -c1 -W2 10.244.0.1"), 0);
+	assert_int_equal(in_pod(f->pod[0], "busybox ping -c1 -W20 10.244.0.1"), 0);
 	/* detaching twice is fine */
 	assert_int_equal(network_detach(f->net, "keep", &err), 0);
 	assert_int_equal(network_detach(f->net, "keep", &err), 0);

@@ -83,7 +83,7 @@ static void await(struct ct *c, const bool *done, unsigned ms, bool must)
 
 void ct_await(struct ct *c, const bool *done)
 {
-	await(c, done, 20000, true);
+	await(c, done, 60000, true);
 }
 
 void ct_run_for(struct ct *c, unsigned ms)
