@@ -7,6 +7,7 @@
 
 #define PREFIX       "/mini"
 #define HISTORY_US   300000000u
+#define WAIT_US      5000000u
 #define CONNECTIONS  64u
 #define CONNECT_MS   2000u
 #define PREFIX_MAX   256u
@@ -188,6 +189,7 @@ int store_etcd_open(struct env *env, uv_loop_t *loop, const struct store_etcd_co
 	e->pump.fn = on_pump;
 	e->compact_timer.fn = on_compact;
 	e->history_us = config->history_us ? config->history_us : HISTORY_US;
+	e->wait_us = config->wait_us ? config->wait_us : WAIT_US;
 	list_init(&e->line);
 	list_init(&e->jobs);
 	list_init(&e->answers);

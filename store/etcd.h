@@ -19,6 +19,7 @@ struct store_etcd_config {
 	const char *ca_pem, *cert_pem, *key_pem; /* for https; cert and key may be NULL */
 	const char *prefix;                      /* NULL: "/mini"; "" is allowed */
 	uint64_t history_us; /* compact revisions older than this; 0: 5 minutes; UINT64_MAX: left to others */
+	uint64_t wait_us;    /* a call waits this long for a server that answers; 0: 5 s */
 };
 
 /* Does not wait for etcd: calls do. -EINVAL: a URL or a certificate that is none. */

@@ -70,7 +70,7 @@ static void again(struct etcd_call *c, const struct err *why)
 	uint64_t wait = ++c->tries % e->n_servers ? 0 : ETCD_RETRY_US;
 	if (e->current == c->server)
 		e->current = (c->server + 1) % e->n_servers;
-	if (c->one || env_now_us(e->env) - c->since_us + wait > ETCD_WAIT_US)
+	if (c->one || env_now_us(e->env) - c->since_us + wait > e->wait_us)
 		gone(c, why);
 	else
 		env_timer_start(e->env, &c->timer, wait);
@@ -228,7 +228,7 @@ void etcd_call_begin(struct etcd_call *c)
 		return;
 	}
 	list_push(&c->e->line, &c->node);
-	env_timer_start(c->e->env, &c->timer, ETCD_WAIT_US);
+	env_timer_start(c->e->env, &c->timer, c->e->wait_us);
 }
 
 void etcd_line_go(struct etcd *e)

@@ -10,7 +10,6 @@
 #define ETCD_MAGIC       0x65746364u
 #define ETCD_SERVERS_MAX 16u
 #define ETCD_QUEUE_MAX   (64u << 20) /* requests not answered, in bytes */
-#define ETCD_WAIT_US     5000000u    /* a call waits this long for a server that answers */
 #define ETCD_READ_MS     5000u
 #define ETCD_NEXT_MS     2000u  /* a read, where there are others to ask */
 #define ETCD_WRITE_MS    10000u /* longer than etcd itself waits for a quorum */
@@ -112,7 +111,7 @@ struct etcd {
 	char *prefix_end; /* "" : to the end of the space */
 	uint64_t cluster;
 	uint64_t seen, compacted; /* the latest revision, and what is compacted, as far as this process knows */
-	uint64_t history_us, compact_rev;
+	uint64_t history_us, wait_us, compact_rev;
 	struct env_timer compact_timer;
 
 	struct list line, jobs, answers;

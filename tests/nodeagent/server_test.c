@@ -510,9 +510,9 @@ static void tcp_probe(void **state)
 static void http_probe(void **state)
 {
 	struct world *w = *state;
-	_cleanup_free_ char *probe =
-		xasprintf(",'readinessProbe':{'httpGet':{'port':%u,'scheme':'HTTPS','path':'/healthz'}}",
-			  node_server_port(w->agent->server));
+	_cleanup_free_ char *probe = xasprintf(
+		",'readinessProbe':{'httpGet':{'port':%u,'scheme':'HTTPS','path':'/healthz'},'periodSeconds':1}",
+		node_server_port(w->agent->server));
 	add_pod(w, probe);
 	wait_for(w, is_unhealthy);
 	assert_false(the_container(w)->ready);

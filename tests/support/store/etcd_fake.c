@@ -102,7 +102,7 @@ void fake_open(struct fake *f, unsigned n_servers)
 	snprintf(urls, sizeof(urls), "http://127.0.0.1:%u", f->servers[0].port);
 	if (n_servers > 1)
 		snprintf(urls + strlen(urls), 50, ",http://127.0.0.1:%u", f->servers[1].port);
-	struct store_etcd_config c = {.servers = urls};
+	struct store_etcd_config c = {.servers = urls, .wait_us = FAKE_WAIT_US};
 	MUST(store_etcd_open(f->ct.env, &f->ct.loop, &c, &f->ct.store, NULL) == 0);
 }
 

@@ -32,6 +32,7 @@ struct fake {
 	unsigned grpc;
 	const char *text;
 };
+#define FAKE_WAIT_US 2000000u   /* how long a call waits for a server that answers */
 void fake_init(struct fake *f); /* two servers listen; revision 5 */
 void fake_open(struct fake *f, unsigned n_servers);
 void fake_stop(struct fake *f, unsigned server);
