@@ -122,7 +122,9 @@ struct runtime_ops {
 	void (*exec_resize)(struct runtime_exec *, uint16_t columns, uint16_t rows); /* of its terminal */
 	void (*exec_pause)(struct runtime_exec *, bool pause);                       /* no output for now */
 	void (*exec_cancel)(struct runtime_exec *);                                  /* kills it; no callback follows */
-	int (*stats)(struct runtime *, const char *id, struct runtime_stats *ret);   /* from the cgroup files: quick */
+	/* A TCP socket of the sandbox's network, not blocking; connecting it is the caller's affair. Quick. */
+	int (*sandbox_socket)(struct runtime *, const char *id, int *ret_fd, struct err *err);
+	int (*stats)(struct runtime *, const char *id, struct runtime_stats *ret); /* from the cgroup files: quick */
 	void (*image_status)(struct runtime *, const char *ref, runtime_image_cb, void *arg);
 	/* Fetch from a registry: not in the local runtime yet (-ENOTSUP with a message that says `minictl image import`). */
 	void (*image_pull)(struct runtime *, const char *ref, runtime_image_cb, void *arg);

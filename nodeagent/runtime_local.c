@@ -243,6 +243,7 @@ static const struct runtime_ops ops = {
 	.exec_resize = local_exec_resize,
 	.exec_pause = local_exec_pause,
 	.exec_cancel = local_exec_cancel,
+	.sandbox_socket = local_sandbox_socket,
 	.stats = stats,
 	.image_status = local_image_status,
 	.image_pull = local_image_pull,

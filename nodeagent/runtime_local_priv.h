@@ -102,6 +102,9 @@ void local_watch(struct runtime_local *rl, const char *id, int pidfd /* taken */
 void local_watch_close_all(struct runtime_local *rl);
 void local_stop_container(struct runtime *, const char *id, unsigned grace_s, runtime_cb, void *arg);
 
+/* ---- runtime_local_socket.c ---- */
+int local_sandbox_socket(struct runtime *, const char *id, int *ret_fd, struct err *err);
+
 /* ---- runtime_local_exec.c ---- */
 struct runtime_exec *local_exec(struct runtime *, const char *id, const char *const *argv, unsigned flags,
 				unsigned timeout_s, const struct runtime_exec_ops *, void *arg);

@@ -142,7 +142,7 @@ static bool serve_container(struct node_server *s, struct http_request *r)
 	if (str_starts(path, "/portForward/") && split_path(path + strlen("/portForward/"), 2, part, &memory)) {
 		struct pod *p = server_find_pod(s, r, part[0], part[1]);
 		if (p)
-			server_text(r, 501, "port-forward is not supported by this node agent\n");
+			server_ports(s, r, p);
 		return true;
 	}
 	for (size_t i = 0; i < ARRAY_LEN(verbs); i++) {

@@ -1,6 +1,8 @@
 /* The node API over real TLS on the loopback, and network probes; the runtime behind it is a fake. */
 #include "tests/support/tap.h"
 
+#include <netinet/in.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -25,6 +27,7 @@ struct world {
 	char dir[64];
 	struct env_timer limit;
 	bool late;
+	void *answer; /* for what wait_for waits for */
 };
 
 static void issue(const struct pki_pair *ca, const char *cn, const char *org, bool server, struct pki_pair *ret)
@@ -456,6 +459,75 @@ static void exec_over_spdy(void **state)
 	http_client_free(c);
 }
 
+static void add_stream(struct heard *h, struct buf *out, uint32_t id, const char *type, const char *port,
+		       const char *request)
+{
+	const struct http_header headers[] = {
+		{"streamtype", type}, {"port", port}, {"requestid", request}, {NULL, NULL}};
+	spdy_stream(&h->spdy, out, id, headers);
+}
+
+static bool all_answered(struct world *w)
+{
+	struct answer *a = w->answer;
+	struct heard h = {0};
+	spdy_init(&h.spdy, &heard_ops, &h);
+	assert_int_equal(spdy_feed(&h.spdy, a->body.data, a->body.len, NULL), 0);
+	bool all = h.fin[1] && strstr(buf_str(&h.text), "-9");
+	if (all) {
+		assert_string_equal(buf_str(&h.text), "+1 +3 -5 -7 -9 ");
+		assert_non_null(strstr(buf_str(&h.data[1]), "inside the pod: connection refused"));
+		assert_true(h.fin[3] && h.data[3].len == 0);
+	}
+	spdy_done(&h.spdy);
+	for (unsigned i = 0; i < ARRAY_LEN(h.data); i++)
+		buf_done(&h.data[i]);
+	buf_done(&h.text);
+	return all;
+}
+
+static void ports_are_asked_for_well_or_refused(void **state)
+{
+	struct world *w = *state;
+	struct answer a = {0};
+	add_pod(w, "");
+	struct http_client *c = api_server(w);
+	const struct http_header headers[] = {{"Connection", "Upgrade"},
+					      {"Upgrade", "SPDY/3.1"},
+					      {"X-Stream-Protocol-Version", "portforward.k8s.io"},
+					      {NULL, NULL}};
+	struct http_call *call = http_call(c, "POST", "/portForward/default/p", headers, NULL, 0, 0, &call_ops, &a);
+	turn_until(w, &a.upgraded);
+	/* a port that is free: nobody listens */
+	struct sockaddr_in to = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	socklen_t len = sizeof(to);
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+	assert_int_equal(bind(fd, (struct sockaddr *)&to, len), 0);
+	assert_int_equal(getsockname(fd, (struct sockaddr *)&to, &len), 0);
+	char port[8];
+	snprintf(port, sizeof(port), "%u", ntohs(to.sin_port));
+	struct heard h = {0};
+	struct buf out = BUF_INIT;
+	spdy_init(&h.spdy, &heard_ops, &h);
+	add_stream(&h, &out, 1, "error", port, "0");
+	add_stream(&h, &out, 3, "data", port, "0");
+	spdy_data(&out, 3, "before it is connected", 22, false);
+	add_stream(&h, &out, 5, "data", "0", "1");
+	add_stream(&h, &out, 7, "stdin", port, "1");
+	add_stream(&h, &out, 9, "data", port, "");
+	http_call_write(call, out.data, out.len);
+	w->answer = &a;
+	wait_for(w, all_answered);
+	close(fd);
+	http_call_cancel(call);
+	spdy_done(&h.spdy);
+	buf_done(&out);
+	buf_done(&a.body);
+	check(w, c, "/portForward/default/p", 400, NULL);
+	check(w, c, "/portForward/default/none", 404, NULL);
+	http_client_free(c);
+}
+
 static void garbage_ends_an_exec(void **state)
 {
 	struct world *w = *state;
@@ -526,6 +598,7 @@ static const struct CMUnitTest tests[] = {
 	T(exec_ends_with_a_status),
 	T(exec_over_spdy),
 	T(garbage_ends_an_exec),
+	T(ports_are_asked_for_well_or_refused),
 	T(tcp_probe),
 	T(http_probe),
 };

@@ -1,6 +1,7 @@
 #include "tests/support/nodeagent/fake_runtime.h"
 
 #include <errno.h>
+#include <sys/socket.h>
 
 #include "lib/core/buf.h"
 #include "lib/core/list.h"
@@ -369,6 +370,17 @@ static void pause_exec(struct runtime_exec *x, bool pause)
 	(void)x, (void)pause;
 }
 
+/* Its network is the host's. */
+static int open_socket(struct runtime *r, const char *id, int *ret_fd, struct err *err)
+{
+	note(fake(r), "socket", id);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return err_errno(err, "socket");
+	*ret_fd = fd;
+	return 0;
+}
+
 static void cancel_exec(struct runtime_exec *x)
 {
 	env_timer_stop(x->f->env, &x->timer);
@@ -420,6 +432,7 @@ static const struct runtime_ops ops = {
 	.exec_resize = resize_exec,
 	.exec_pause = pause_exec,
 	.exec_cancel = cancel_exec,
+	.sandbox_socket = open_socket,
 	.stats = stats,
 	.image_status = image_status,
 	.image_pull = image_pull,
