@@ -205,6 +205,26 @@ static void slices_add_up(void **state)
 	map_is(w, "");
 }
 
+/* Servers at one address: a slice for each port. */
+static void ports_of_their_own(void **state)
+{
+	struct world *w = *state;
+	start(w);
+	for (int port = 6443; port <= 8443; port += 1000)
+		fake_add(
+			w->client,
+			"{'apiVersion':'discovery.k8s.io/v1','kind':'EndpointSlice','metadata':{'name':'web-%d','namespace':'d',"
+			"'labels':{'kubernetes.io/service-name':'web'}},'addressType':'IPv4','ports':[{'name':'http','port':%d,"
+			"'protocol':'TCP'}],'endpoints':[" ENDPOINT("10.244.1.9", "node-1", READY) "]}",
+			port, port);
+	set_endpoints(w, ENDPOINT("10.244.1.9", "node-1", NOT_SERVING));
+	run(w, 100 * MS);
+	map_is(w, "d/web:http 10.96.0.9:80 10.244.1.9:6443 10.244.1.9:7443 10.244.1.9:8443\n");
+	fake_delete(w->client, "EndpointSlice", "d", "web-7443", NULL, -1);
+	run(w, 100 * MS);
+	map_is(w, "d/web:http 10.96.0.9:80 10.244.1.9:6443 10.244.1.9:8443\n");
+}
+
 /* Any number of changes while a sync runs is one sync afterwards. */
 static void changes_coalesce(void **state)
 {
@@ -366,6 +386,7 @@ static const struct CMUnitTest tests[] = {
 	T(which_services),
 	T(ready_before_terminating),
 	T(slices_add_up),
+	T(ports_of_their_own),
 	T(changes_coalesce),
 	T(failure_is_tried_again),
 	T(gone_when_the_kernel_knows),
