@@ -48,7 +48,7 @@ static void take_notice(struct engine *e, uint64_t from, enum store_peer_notice 
 	raft_get_membership(e->raft, &now);
 	if (what == STORE_PEER_ASKS)
 		answer_removed(e, from);
-	else if (roster__in(&now, from) && !e->removed)
+	else if (roster__in(&now, from) && roster__role(&now, from) != STORE_ROLE_WITNESS && !e->removed)
 		roster__leave(e);
 }
 
@@ -79,6 +79,58 @@ static bool is_vote(enum raft_msg_type type)
 	return type == RAFT_MSG_VOTE || type == RAFT_MSG_PRE_VOTE;
 }
 
+/* That is what it is called, and where it is; nothing else is a witness's to propose. */
+static bool says_who_it_is(uint64_t from, const struct raft_entry *entry)
+{
+	struct store_cmd cmd = {0};
+	if (store_cmd_decode(&cmd, entry->data, entry->len, NULL) < 0)
+		return false;
+	bool own = cmd.kind == CMD_MEMBER_SET && cmd.members[0].id == from && cmd.members[0].wish == STORE_ROLE_NONE &&
+		   !cmd.number;
+	store_cmd_done(&cmd);
+	return own;
+}
+
+static bool witness_may(const struct raft_msg *m)
+{
+	size_t i = 0;
+	switch (m->type) {
+	case RAFT_MSG_APPEND_RESP:
+	case RAFT_MSG_HEARTBEAT_RESP:
+	case RAFT_MSG_VOTE_RESP:
+	case RAFT_MSG_PRE_VOTE_RESP:
+	case RAFT_MSG_SNAPSHOT_RESP:
+	case RAFT_MSG_READ_INDEX:
+		return true;
+	case RAFT_MSG_PROPOSE:
+		while (i < m->n_entries && says_who_it_is(m->from, &m->entries[i]))
+			i++;
+		return i == m->n_entries;
+	default:
+		return false;
+	}
+}
+
+static bool of_a_leader(enum raft_msg_type type)
+{
+	return type == RAFT_MSG_APPEND || type == RAFT_MSG_HEARTBEAT || type == RAFT_MSG_SNAPSHOT ||
+	       type == RAFT_MSG_TIMEOUT_NOW;
+}
+
+/* Whoever has the key of a witness, or of a member that is out, neither leads nor writes with it. */
+static bool fits_role(struct engine *e, const struct raft_msg *m)
+{
+	struct raft_status rs;
+	enum store_role role = roster__role(&e->membership, m->from);
+	const struct store_state_member *row = role == STORE_ROLE_NONE ? roster__find(e, m->from) : NULL;
+	if (role == STORE_ROLE_WITNESS)
+		return witness_may(m);
+	if (!row || !row->removed || is_vote(m->type)) /* who asks for votes is told that it is out */
+		return true;
+	raft_get_status(e->raft, &rs);
+	return !of_a_leader(m->type) && m->term <= rs.term;
+}
+
 static void receive(void *arg, uint64_t from, const void *data, size_t len)
 {
 	struct engine *e = arg;
@@ -92,7 +144,7 @@ static void receive(void *arg, uint64_t from, const void *data, size_t len)
 	if (notice || store_peer_decode(data, len, &m))
 		return;
 	failpoint(MEMBERS_RECEIVE);
-	bool good = m.msg.from == from && !(is_vote(m.msg.type) && answer_removed(e, from));
+	bool good = m.msg.from == from && fits_role(e, &m.msg) && !(is_vote(m.msg.type) && answer_removed(e, from));
 	int rc = good ? raft_step(e->raft, &m.msg) : -EINVAL;
 	if (rc == 0) {
 		wishes__heard(e, from);

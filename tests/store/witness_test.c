@@ -229,7 +229,104 @@ static void keeps_its_promises(void **state)
 	check_in_use(s);
 }
 
+/* ---- who has its key ---- */
+
+static void forge(struct several *s, size_t to, struct raft_msg m)
+{
+	struct store_peer *peer = engine(s, to)->peer;
+	_cleanup_buf_ struct buf b = BUF_INIT;
+	m.from = WITNESS + 1;
+	m.to = to + 1;
+	assert_int_equal(store_peer_encode(&m, &b), 0);
+	peer->receive(peer->arg, m.from, b.data, b.len);
+	several_run(s, 300000);
+}
+
+static uint64_t term_of(struct several *s, size_t i)
+{
+	struct raft_status rs;
+	raft_get_status(engine(s, i)->raft, &rs);
+	return rs.term;
+}
+
+static struct raft_entry entry_of(const struct store_cmd *cmd, uint64_t term, uint64_t index)
+{
+	return (struct raft_entry){.type = RAFT_ENTRY_NORMAL,
+				   .term = term,
+				   .index = index,
+				   .data = cmd->bytes.data,
+				   .len = (uint32_t)cmd->bytes.len};
+}
+
+static void leads_nobody(struct several *s, size_t other)
+{
+	static const enum raft_msg_type types[] = {RAFT_MSG_APPEND,         RAFT_MSG_HEARTBEAT, RAFT_MSG_SNAPSHOT,
+						   RAFT_MSG_VOTE,           RAFT_MSG_PRE_VOTE,  RAFT_MSG_TIMEOUT_NOW,
+						   RAFT_MSG_READ_INDEX_RESP};
+	uint64_t term = term_of(s, other);
+	for (size_t i = 0; i < ARRAY_LEN(types); i++) {
+		struct raft_membership now;
+		raft_get_membership(engine(s, other)->raft, &now);
+		forge(s, other,
+		      (struct raft_msg){.type = types[i],
+					.term = term + (types[i] == RAFT_MSG_TIMEOUT_NOW ? 0 : 7),
+					.index = engine(s, other)->applied,
+					.log_term = term,
+					.membership = types[i] == RAFT_MSG_SNAPSHOT ? &now : NULL});
+		assert_int_equal(term_of(s, other), term);
+	}
+}
+
+static void leads_and_writes_nothing(void **state)
+{
+	struct several *s = *state;
+	struct store_cmd write = {0}, name = {0};
+	found(s);
+	size_t leader = several_leader(s), other = 1 - leader;
+	leads_nobody(s, other);
+	/* what it proposes is not taken, but for its own name */
+	_cleanup_blob_ struct blob *value = blob_new("1", 1);
+	const struct store_op op = {.type = STORE_PUT, .key = "forged", .value = value};
+	const struct store_txn_req req = {.then_ops = &op, .n_then = 1};
+	struct store_member m = {.id = WITNESS + 1, .name = "called", .peer = "h:1", .wish = STORE_ROLE_NONE};
+	assert_int_equal(store_cmd_from_txn(&write, &req, NULL), 0);
+	assert_int_equal(store_cmd_member_set(&name, &m, 0, 1, NULL), 0);
+	struct raft_entry e = entry_of(&write, 0, 0);
+	struct raft_msg propose = {.type = RAFT_MSG_PROPOSE, .term = term_of(s, leader), .context = 1001};
+	propose.entries = &e;
+	propose.n_entries = 1;
+	uint64_t applied = engine(s, leader)->applied;
+	forge(s, leader, propose);
+	assert_int_equal(engine(s, leader)->applied, applied);
+	e = entry_of(&name, 0, 0);
+	propose.context = 1002;
+	forge(s, leader, propose);
+	assert_string_equal(roster__find(engine(s, leader), WITNESS + 1)->m.name, "called");
+	store_cmd_done(&name);
+	m.id = other + 1;
+	assert_int_equal(store_cmd_member_set(&name, &m, 0, 1, NULL), 0);
+	e = entry_of(&name, 0, 0);
+	propose.context = 1003;
+	forge(s, leader, propose);
+	assert_string_not_equal(roster__find(engine(s, leader), other + 1)->m.name, "called");
+	/* it does not send others away */
+	struct store_peer *peer = engine(s, other)->peer;
+	_cleanup_buf_ struct buf notice = BUF_INIT;
+	store_peer_encode_notice(STORE_PEER_REMOVED, &notice);
+	peer->receive(peer->arg, WITNESS + 1, notice.data, notice.len);
+	several_run(s, 300000);
+	assert_false(s->servers[other].f.stopped);
+	/* and once it is out, not even nobody's leader is */
+	assert_int_equal(several_wish(s, leader, WITNESS + 1, STORE_ROLE_NONE), 0);
+	several_run(s, 3000000);
+	assert_int_equal(roster__role(&engine(s, other)->membership, WITNESS + 1), STORE_ROLE_NONE);
+	leads_nobody(s, other);
+	put(s, "goes-on", "1");
+	store_cmd_done(&write);
+	store_cmd_done(&name);
+}
+
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 static const struct CMUnitTest tests[] = {T(is_caught_up), cmocka_unit_test(dies_on_the_way), T(restarts_on_the_way),
-					  T(keeps_its_promises)};
+					  T(keeps_its_promises), T(leads_and_writes_nothing)};
 RUN_TESTS(tests)
