@@ -3,6 +3,7 @@
 #define MINI_API_INTERNAL_H
 
 #include "lib/api/schema.h"
+#include "lib/core/utf8.h"
 
 /* Where a walker is, as a chain of stack frames; rendered only when something is to be said about it. */
 struct path {
@@ -15,10 +16,6 @@ struct path {
 /* "spec.containers[0].image"; caller frees. The head itself counts unless it is empty (zeroed, no parent). */
 char *path_str(const struct path *p);
 void path_add(struct buf *out, const struct path *p);
-
-/* Length of the valid UTF-8 sequence at s, 0 when there is none. */
-size_t utf8_sequence(const char *s, size_t len);
-bool utf8_valid(const char *s, size_t len);
 
 /* A JSON string, quoted and escaped. */
 void json_write_string(struct buf *out, const char *s, size_t len);

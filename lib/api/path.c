@@ -23,18 +23,6 @@ char *path_str(const struct path *p)
 	return buf_steal(&b);
 }
 
-bool utf8_valid(const char *s, size_t len)
-{
-	while (len) {
-		size_t n = utf8_sequence(s, len);
-		if (!n)
-			return false;
-		s += n;
-		len -= n;
-	}
-	return true;
-}
-
 char *value_quoted(const json_t *v)
 {
 	_cleanup_buf_ struct buf b = BUF_INIT;

@@ -1,5 +1,6 @@
-/* metav1.Status from an err, and back. */
+/* metav1.Status from an err, and back. An err's texts may be cut short anywhere: what goes out is UTF-8 all the same. */
 #include "lib/api/object.h"
+#include "lib/core/utf8.h"
 
 static void copy_str(char *to, size_t size, const char *from)
 {
@@ -10,8 +11,10 @@ static void copy_str(char *to, size_t size, const char *from)
 
 static void put_unless_empty(json_t *obj, const char *key, const char *s)
 {
-	if (*s)
-		json_put_str(obj, key, s);
+	_cleanup_free_ char *text = xstrdup(s);
+	utf8_mend(text);
+	if (*text)
+		json_put_str(obj, key, text);
 }
 
 static void put_details(json_t *status, const struct err *err)
@@ -23,9 +26,11 @@ static void put_details(json_t *status, const struct err *err)
 	put_unless_empty(details, "kind", err->kind);
 	for (int i = 0; err->causes && i < MIN(err->n_causes, ERR_CAUSES_MAX); i++) {
 		const struct err_cause *c = &err->causes[i];
-		json_array_append_new(
-			json_need_array(details, "causes"),
-			json_make("{s:s, s:s, s:s}", "reason", c->type, "message", c->message, "field", c->field));
+		json_t *cause = json_object();
+		put_unless_empty(cause, "reason", c->type);
+		put_unless_empty(cause, "message", c->message);
+		put_unless_empty(cause, "field", c->field);
+		json_array_append_new(json_need_array(details, "causes"), cause);
 	}
 	if (err->retry_after_s)
 		json_put_int(details, "retryAfterSeconds", err->retry_after_s);
@@ -41,7 +46,7 @@ json_t *status_from_err(const struct err *err)
 	json_t *status = json_make("{s:s, s:s, s:{}, s:s}", "kind", "Status", "apiVersion", "v1", "metadata", "status",
 				   err->code ? "Failure" : "Success");
 
-	json_put_str(status, "message", err->message);
+	put_unless_empty(status, "message", err->message);
 	if (!err->code) {
 		json_put_int(status, "code", 200);
 		return status;

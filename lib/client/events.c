@@ -2,6 +2,7 @@
 #include <stdarg.h>
 
 #include "lib/client/reconciler.h"
+#include "lib/core/utf8.h"
 
 /* Source: upstream's record/events_cache.go for the figures: 4096 entries, 25 at once, one more every 5 minutes. */
 #define RECORDER_MAGIC    0xe7e47001u
@@ -228,6 +229,7 @@ static void record(struct event_recorder *r, struct object *about, const char *f
 		return;
 	char message[EVENT_MESSAGE_MAX];
 	vsnprintf(message, sizeof(message), fmt, ap);
+	utf8_mend(message);
 	const char *type = warning ? "Warning" : "Normal";
 	_cleanup_buf_ struct buf key = BUF_INIT;
 	buf_addf(&key, "%s/%s/%s/%s", about->kind->kind, about->ns, about->name, about->uid);

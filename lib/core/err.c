@@ -3,6 +3,7 @@
 
 #include <errno.h>
 
+#include "lib/core/utf8.h"
 #include "lib/core/util.h"
 
 static const struct {
@@ -69,6 +70,7 @@ int err_setv(struct err *err, int code, const char *fmt, va_list ap)
 	/* The arguments may point into err itself. */
 	char message[sizeof(err->message)];
 	vsnprintf(message, sizeof(message), fmt, ap);
+	utf8_mend(message);
 	memcpy(err->message, message, sizeof(message));
 	return code;
 }
@@ -119,6 +121,7 @@ int err_prefix(struct err *err, const char *fmt, ...)
 	va_end(ap);
 	snprintf(joined, sizeof(joined), "%s: %s", text, err->message);
 	joined[sizeof(err->message) - 1] = 0;
+	utf8_mend(joined);
 	memcpy(err->message, joined, strlen(joined) + 1);
 	return err->code;
 }
@@ -139,6 +142,8 @@ int err_add_cause(struct err *err, const char *type, const char *field, const ch
 		va_start(ap, fmt);
 		vsnprintf(c->message, sizeof(c->message), fmt, ap);
 		va_end(ap);
+		utf8_mend(c->field);
+		utf8_mend(c->message);
 		if (err->n_causes == 0 && !err->message[0])
 			snprintf(err->message, sizeof(err->message), "%s: %s", c->field, c->message);
 	}

@@ -1,5 +1,7 @@
 #include <errno.h>
 
+#include "lib/core/err.h"
+#include "lib/core/utf8.h"
 #include "lib/core/util.h"
 #include "tests/support/tap.h"
 
@@ -22,6 +24,43 @@ static void numbers_are_whole_strings(void **state)
 	assert_int_equal(u, 7);
 	assert_int_equal(parse_u64("18446744073709551615", &u), 0);
 	assert_true(u == UINT64_MAX);
+}
+
+static void what_is_cut_short_is_mended(void **state)
+{
+	(void)state;
+	static const char *const rows[][2] = {
+		{"", ""},
+		{"a\u00e9\u20ac\U0001f600", "a\u00e9\u20ac\U0001f600"},
+		{"a\xc3", "a"},
+		{"\xa9 b", " b"},
+		{"\xe2\x82\xe2\x82\xac", "\u20ac"},
+		{"\xff\xfe\xc0\x80", ""},
+		{"\xed\xa0\x80x", "x"}, /* a surrogate */
+	};
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		char text[32];
+		snprintf(text, sizeof(text), "%s", rows[i][0]);
+		utf8_mend(text);
+		assert_string_equal(text, rows[i][1]);
+	}
+	/* whatever an error's texts hold, and wherever they end */
+	_cleanup_free_ char *many = xmalloc(6002);
+	for (size_t pad = 0; pad < 2; pad++) {
+		struct err err = ERR_INIT;
+		memset(many, 'a', pad);
+		for (size_t i = 0; i < 3000; i++)
+			memcpy(many + pad + 2 * i, "\u00e9", 2);
+		many[6000] = '\0';
+		err_add_cause(&err, "FieldValueInvalid", many, "Invalid value: %s", many);
+		assert_true(utf8_valid(err.causes[0].field, strlen(err.causes[0].field)));
+		assert_true(utf8_valid(err.causes[0].message, strlen(err.causes[0].message)));
+		err_status(&err, ERR_BAD_REQUEST, "%.5s: %s", many, many);
+		assert_true(utf8_valid(err.message, strlen(err.message)));
+		err_prefix(&err, "%s", many);
+		assert_true(utf8_valid(err.message, strlen(err.message)));
+		err_done(&err);
+	}
 }
 
 static void times_round_trip(void **state)
@@ -94,6 +133,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(numbers_are_whole_strings),
+		cmocka_unit_test(what_is_cut_short_is_mended),
 		cmocka_unit_test(times_round_trip),
 		cmocka_unit_test(base64_vectors_of_rfc_4648),
 		cmocka_unit_test(checksums_match_published_values),
