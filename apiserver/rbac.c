@@ -2,6 +2,8 @@
 
 #include "lib/api/selector.h"
 
+#define GRANT_MAX 5000u /* verbs times resources of what a user grants: each is looked for in the user's own rules */
+
 /* Roles and bindings as they came; "ns/name" or "name". Trees are kept: they are few. */
 struct rbac {
 	struct map roles, cluster_roles, bindings, cluster_bindings;
@@ -203,6 +205,7 @@ static bool rule_allows(const json_t *rule, const struct authz_query *q)
 /* Walks the rules of a role, those of what it aggregates included, until fn says stop. */
 typedef bool (*rule_fn)(const json_t *rule, void *arg);
 
+/* An aggregated role's own rules are what the controller gathered; until it has, they are looked for here. */
 static bool rules_each(struct rbac *r, const json_t *role, rule_fn fn, void *arg, int depth)
 {
 	size_t i, j;
@@ -212,7 +215,7 @@ static bool rules_each(struct rbac *r, const json_t *role, rule_fn fn, void *arg
 		if (fn(rule, arg))
 			return true;
 	}
-	if (depth > 4)
+	if (depth > 4 || json_array_size(json_object_get(role, "rules")))
 		return false;
 	json_array_foreach(json_path(role, "aggregationRule", "clusterRoleSelectors", NULL), j, sel)
 	{
@@ -342,10 +345,44 @@ static bool uncovered(const json_t *rule, void *arg)
 	return true;
 }
 
-int rbac_may_grant(struct request *r, const json_t *tree)
+static bool count_rights(const json_t *rule, void *arg)
+{
+	size_t *n = arg, names = json_array_size(json_object_get(rule, "resourceNames"));
+	size_t resources = json_array_size(json_object_get(rule, "apiGroups")) *
+			   json_array_size(json_object_get(rule, "resources")) * MAX(names, 1u);
+	*n += json_array_size(json_object_get(rule, "verbs")) *
+	      (json_array_size(json_object_get(rule, "nonResourceURLs")) + resources);
+	return *n > GRANT_MAX;
+}
+
+/* What gathers rules from whatever comes to match can be had by those only who hold everything. */
+static bool everything_covered(struct cover *c, const json_t *role)
+{
+	if (!json_object_get(role, "aggregationRule"))
+		return true;
+	_cleanup_json_ json_t *all = json_make("{s:[s], s:[s], s:[s], s:[s]}", "verbs", "*", "apiGroups", "*",
+					       "resources", "*", "nonResourceURLs", "*");
+	return rule_covered(c, all);
+}
+
+/* The garbage collector takes finalizers and owners away; that grants nothing. */
+static bool same_but_for_collection(const json_t *tree, const json_t *old)
+{
+	static const char *const of_collection[] = {"finalizers", "ownerReferences", "resourceVersion"};
+	_cleanup_json_ json_t *a = json_deep_copy(tree), *b = old ? json_deep_copy(old) : NULL;
+	for (size_t i = 0; i < ARRAY_LEN(of_collection); i++) {
+		json_object_del(json_object_get(a, "metadata"), of_collection[i]);
+		json_object_del(json_object_get(b, "metadata"), of_collection[i]);
+	}
+	return b && json_equal(a, b);
+}
+
+int rbac_may_grant(struct request *r, const json_t *tree, const json_t *old)
 {
 	struct rbac *rbac = r->server->rbac;
-	if (!streq(r->kind->group, "rbac.authorization.k8s.io") || user_in_group(r->user, "system:masters"))
+	size_t rights = 0;
+	if (!streq(r->kind->group, "rbac.authorization.k8s.io") || user_in_group(r->user, "system:masters") ||
+	    same_but_for_collection(tree, old))
 		return 0;
 	bool binding = json_object_get(tree, "roleRef") != NULL;
 	const json_t *ref = json_object_get(tree, "roleRef");
@@ -362,7 +399,13 @@ int rbac_may_grant(struct request *r, const json_t *tree)
 		return 0;
 	if (!role)
 		return err_status(&r->err, ERR_NOT_FOUND, "%s.%s \"%s\" not found", may.resource, may.group, may.name);
+	if (rules_each(rbac, role, count_rights, &rights, 0))
+		return fail_forbidden(r,
+				      "it holds more than %u rights, too many to look whether user \"%s\" holds each",
+				      GRANT_MAX, r->user->name);
 	struct cover c = {rbac, r->user, r->route.ns, NULL};
+	if (!binding && !everything_covered(&c, role))
+		return fail_forbidden(r, "must have cluster-admin privileges to use an aggregationRule");
 	if (!rules_each(rbac, role, uncovered, &c, 0))
 		return 0;
 	_cleanup_buf_ struct buf text = BUF_INIT;

@@ -13,7 +13,7 @@ void rbac_put(struct rbac *r, const struct kind *k, const char *ns, const char *
 bool rbac_allowed(struct rbac *r, const struct user *u, const struct authz_query *q);
 /* All rules that apply to u in ns, as PolicyRules: resource rules and non-resource rules (new references). */
 void rbac_rules_of(struct rbac *r, const struct user *u, const char *ns, json_t *ret_resource, json_t *ret_nonresource);
-/* No escalation: may u grant what this (Cluster)Role or binding holds? ns "" for cluster-scoped ones. 0 or Forbidden. */
-int rbac_may_grant(struct request *r, const json_t *tree);
+/* No escalation: may the user grant what this (Cluster)Role or binding holds? old: what it was, or NULL. 0 or Forbidden. */
+int rbac_may_grant(struct request *r, const json_t *tree, const json_t *old);
 
 #endif

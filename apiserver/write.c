@@ -149,7 +149,7 @@ static int create_change(struct request *r)
 	if (rc >= 0)
 		rc = validate(r, r->tree, NULL);
 	if (rc >= 0)
-		rc = rbac_may_grant(r, r->tree);
+		rc = rbac_may_grant(r, r->tree, NULL);
 	if (rc >= 0)
 		rc = node_restriction(r, r->tree, NULL);
 	if (rc < 0)
@@ -368,7 +368,7 @@ int write_update(struct request *r, json_t *tree, bool status_only)
 	if (rc >= 0)
 		rc = validate(r, tree, old);
 	if (rc >= 0)
-		rc = rbac_may_grant(r, tree);
+		rc = rbac_may_grant(r, tree, old);
 	if (rc >= 0)
 		rc = node_restriction(r, tree, old);
 	if (rc < 0) {

@@ -77,10 +77,19 @@ static void on_lost(void *arg)
 struct controllers *controllers_new(struct client *client, const struct controllers_config *config)
 {
 	static struct controller *(*const makers[])(struct controllers *) = {
-		namespace_controller_new,    serviceaccount_controller_new, rootca_controller_new,
-		tokencleaner_controller_new, nodeipam_controller_new,       nodelifecycle_controller_new,
-		podgc_controller_new,        deployment_controller_new,     replicaset_controller_new,
-		endpoints_controller_new,    endpointslice_controller_new,  endpointslicemirroring_controller_new,
+		namespace_controller_new,
+		serviceaccount_controller_new,
+		rootca_controller_new,
+		tokencleaner_controller_new,
+		nodeipam_controller_new,
+		nodelifecycle_controller_new,
+		podgc_controller_new,
+		clusterroleaggregation_controller_new,
+		deployment_controller_new,
+		replicaset_controller_new,
+		endpoints_controller_new,
+		endpointslice_controller_new,
+		endpointslicemirroring_controller_new,
 		gc_controller_new,
 	};
 	struct controllers *c = NEW(struct controllers);

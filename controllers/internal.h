@@ -49,6 +49,7 @@ struct controller *podgc_controller_new(struct controllers *c);
 struct controller *serviceaccount_controller_new(struct controllers *c);
 struct controller *rootca_controller_new(struct controllers *c);
 struct controller *tokencleaner_controller_new(struct controllers *c);
+struct controller *clusterroleaggregation_controller_new(struct controllers *c);
 
 /* Queue the object a handler was told of. */
 void controller_enqueue(void *arg /* struct controller */, struct informer *inf, struct object *old_obj,

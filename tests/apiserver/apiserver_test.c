@@ -1,6 +1,7 @@
 /* The API server from outside: real store, TLS, HTTP; and the direct client beside it. */
 #include <strings.h>
 
+#include "lib/core/utf8.h"
 #include "tests/support/tap.h"
 
 #include "tests/support/apiserver/api.h"
@@ -321,6 +322,30 @@ static void rbac_decides(void **state)
 		f, joe, "POST", "/apis/rbac.authorization.k8s.io/v1/namespaces/default/roles", NULL,
 		"{\"metadata\":{\"name\":\"r\"},\"rules\":[{\"apiGroups\":[\"\"],\"resources\":[\"pods\"],\"verbs\":[\"get\"]}]}");
 	assert_int_equal(a->status, 201);
+	/* what grants nothing needs no right to grant: taking away a finalizer, whatever the role holds */
+#define ROLES "/apis/rbac.authorization.k8s.io/v1/namespaces/default/roles"
+	a = api_post(f, ROLES,
+		     "{\"metadata\":{\"name\":\"big\",\"finalizers\":[\"a.b/c\"]},\"rules\":[{\"apiGroups\":[\"\"],"
+		     "\"resources\":[\"nodes\"],\"verbs\":[\"*\"]}]}");
+	assert_int_equal(a->status, 201);
+	a = api_call(f, joe, "PATCH", ROLES "/big", "Content-Type: application/merge-patch+json",
+		     "{\"metadata\":{\"finalizers\":null}}");
+	assert_int_equal(a->status, 200);
+	a = api_call(f, joe, "PATCH", ROLES "/big", "Content-Type: application/merge-patch+json",
+		     "{\"metadata\":{\"labels\":{\"a\":\"b\"}}}");
+	assert_int_equal(a->status, 403);
+	/* nor may a role of two long lists hold the server up */
+	_cleanup_buf_ struct buf many = BUF_INIT;
+	buf_adds(&many, "{\"metadata\":{\"name\":\"many\"},\"rules\":[{\"apiGroups\":[\"\"],\"verbs\":[\"get\"");
+	for (int i = 0; i < 5000; i++)
+		buf_adds(&many, ",\"get\"");
+	buf_adds(&many, "],\"resources\":[\"pods\"");
+	for (int i = 0; i < 5000; i++)
+		buf_adds(&many, ",\"pods\"");
+	buf_adds(&many, "]}]}");
+	a = api_call(f, joe, "POST", ROLES, NULL, buf_str(&many));
+	assert_int_equal(a->status, 403);
+	assert_non_null(strstr(api_str(a, "message"), "more than 5000 rights"));
 	http_client_free(joe);
 	/* nobody at all */
 	a = api_call(f, f->anonymous, "GET", CM, NULL, NULL);
@@ -402,6 +427,18 @@ static void bad_input(void **state)
 	assert_string_equal(api_str(a, "data.a"), "b");
 	api_call(f, f->admin, "DELETE", CM "/yam", NULL, NULL);
 	api_call(f, f->admin, "DELETE", CM "/b", NULL, NULL);
+	/* long values that are no ASCII come back cut short: what is left is UTF-8 */
+	for (size_t pad = 0; pad < 2; pad++) {
+		_cleanup_buf_ struct buf b = BUF_INIT;
+		buf_adds(&b, pad ? "{\"metadata\":{\"name\":\"u\",\"labels\":{\"x\":\"a"
+				 : "{\"metadata\":{\"name\":\"u\",\"labels\":{\"x\":\"");
+		for (int i = 0; i < 1000; i++)
+			buf_adds(&b, "\u00e9");
+		buf_adds(&b, "\"}}}");
+		struct api_answer *cut = api_post(f, CM, buf_str(&b));
+		assert_int_equal(cut->status, 422);
+		assert_true(utf8_valid(cut->body.data, cut->body.len));
+	}
 }
 
 static void pages(void **state)

@@ -167,6 +167,30 @@ static void test_mirrored_endpoints(void **state)
 			    "endpointslice-controller.k8s.io");
 }
 
+/* A ClusterRole that gathers others has their rules, each once, and follows them. */
+static void test_aggregated_roles(void **state)
+{
+	struct world *w = *state;
+	fake_add(w->f.client,
+		 "{'kind':'ClusterRole','metadata':{'name':'all'},'aggregationRule':{'clusterRoleSelectors':"
+		 "[{'matchLabels':{'to':'all'}}]},'rules':[]}");
+	fake_add(w->f.client, "{'kind':'ClusterRole','metadata':{'name':'b','labels':{'to':'all'}},'rules':[{'verbs':"
+			      "['get'],'apiGroups':[''],'resources':['pods']}]}");
+	fake_add(w->f.client, "{'kind':'ClusterRole','metadata':{'name':'a','labels':{'to':'all'}},'rules':[{'verbs':"
+			      "['list'],'apiGroups':[''],'resources':['pods']},{'verbs':['get'],'apiGroups':[''],"
+			      "'resources':['pods']}]}");
+	fake_run(&w->f, SECOND);
+	_cleanup_json_ json_t *all = fake_tree(w->f.client, "ClusterRole", NULL, "all");
+	assert_int_equal(json_array_size(json_object_get(all, "rules")), 2);
+	assert_string_equal(json_string_value(json_array_get(
+				    json_object_get(json_array_get(json_object_get(all, "rules"), 0), "verbs"), 0)),
+			    "list");
+	fake_delete(w->f.client, "ClusterRole", NULL, "a", NULL, -1);
+	fake_run(&w->f, SECOND);
+	_cleanup_json_ json_t *less = fake_tree(w->f.client, "ClusterRole", NULL, "all");
+	assert_int_equal(json_array_size(json_object_get(less, "rules")), 1);
+}
+
 static void test_cascade(void **state)
 {
 	struct world *w = *state;
@@ -381,13 +405,21 @@ int main(void)
 	cmocka_set_message_output(CM_OUTPUT_TAP);
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, world_free)
 	const struct CMUnitTest tests[] = {
-		T(test_endpoints),       T(test_terminating_is_not_ready),
-		T(test_many_endpoints),  T(test_mirrored_endpoints),
-		T(test_cascade),         T(test_foreground),
-		T(test_orphan),          T(test_absent_owner),
-		T(test_namespace),       T(test_account_comes_back),
-		T(test_pod_cidr),        T(test_node_lost),
-		T(test_node_comes_back), cmocka_unit_test(test_same_seed_same_life),
+		T(test_endpoints),
+		T(test_terminating_is_not_ready),
+		T(test_many_endpoints),
+		T(test_mirrored_endpoints),
+		T(test_aggregated_roles),
+		T(test_cascade),
+		T(test_foreground),
+		T(test_orphan),
+		T(test_absent_owner),
+		T(test_namespace),
+		T(test_account_comes_back),
+		T(test_pod_cidr),
+		T(test_node_lost),
+		T(test_node_comes_back),
+		cmocka_unit_test(test_same_seed_same_life),
 	};
 	return cmocka_run_group_tests_name("lifecycle", tests, NULL, NULL);
 }
