@@ -21,7 +21,9 @@
 #define ENGINE_RETRY_US      1000000u   /* a full disk is looked at again */
 #define ENGINE_NO_LEADER_US  5000000u   /* a call waits this long for a leader */
 #define ENGINE_STATE_US      120000000u /* the state follows the log at the latest after this */
-#define ENGINE_COMPACT_US    10000u     /* between two pieces of a compaction */
+#define ENGINE_COMPACT_US    10000u     /* between two pieces of a compaction, at least */
+#define ENGINE_PIECE_US      5000u      /* a piece that took longer than this is followed by a smaller one */
+#define ENGINE_PIECE_MIN     100u       /* versions; at most STORE_COMPACT_ROWS */
 #define ENGINE_STATE_BYTES   (1u << 20)
 #define ENGINE_STATE_PART    4u /* of a large state's file a batch is this part: see writer.c */
 #define ENGINE_STATE_MOST    (32u << 20)
@@ -167,6 +169,8 @@ struct engine {
 	struct store_state_batch batch;
 	struct env_work state_work;
 	struct env_timer state_timer;
+	uint64_t state_us;     /* when the batch was handed over */
+	unsigned compact_rows; /* of a piece of a compaction, if nothing else is to be written */
 	bool state_writing, state_due, state_full;
 	uint64_t state_sent, state_rev; /* revisions handed over; committed there */
 	uint64_t state_applied;         /* committed there */
@@ -345,7 +349,8 @@ void lease__free_all(struct engine *e);
 void writer__changed(struct engine *e, size_t bytes);
 void writer__lease_changed(struct engine *e, const struct store_state_lease *l);
 void writer__member_changed(struct engine *e, const struct store_state_member *m); /* its row is this now */
-void writer__flush(struct engine *e); /* hand over now, if nothing is under way */
+void writer__flush(struct engine *e);                         /* hand over now, if nothing is under way */
+unsigned writer__next_piece(unsigned rows, uint64_t took_us); /* of a compaction, after one of so many */
 bool writer__idle(const struct engine *e);
 bool writer__clean(const struct engine *e); /* the state holds everything, durably */
 

@@ -5,8 +5,6 @@
 #include "lib/core/log.h"
 #include "store/engine.h"
 
-#define FORWARD_ID_GAP ((uint64_t)1 << 32)
-
 /* While raft is told of the log it is the opening that fails; later on the store stops. */
 static int unreadable(struct engine *e, uint64_t index, int rc)
 {
@@ -265,8 +263,7 @@ int replica__open(struct engine *e, const char *dir, const struct store_config *
 		rc = start_raft(e, &hs, err);
 	if (rc)
 		return rc;
-	/* ids of forwarded calls grow, whatever the wall clock does and however late the state was written */
-	e->next_forward_id = MAX((uint64_t)env_wall_us(e->env), meta.forward_id + FORWARD_ID_GAP);
+	e->next_forward_id = 1; /* the leader knows one life of this member from another */
 	members__open(e);
 	replica__start(e);
 	return 0;

@@ -171,8 +171,7 @@ static void take_piece(struct incoming *in, const struct raft_chunk *c)
 					  .member = e->member,
 					  .term = rs.term,
 					  .vote = rs.vote,
-					  .level_max = e->level_max,
-					  .forward_id = e->next_forward_id};
+					  .level_max = e->level_max};
 	in->queued += c->len;
 	list_push(&in->pieces, &p->node);
 	next_piece(in);

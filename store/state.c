@@ -9,8 +9,7 @@
 #include "store/bugs.h"
 #include "store/state_internal.h"
 
-#define COMPACT_CHUNK 1000
-#define CACHE_KIB     16384 /* while a batch is written; nothing stays */
+#define CACHE_KIB 16384 /* while a batch is written; nothing stays */
 
 struct store_state {
 	sqlite3 *db;
@@ -85,17 +84,11 @@ int state__read_meta(sqlite3 *db, struct store_state_meta *m, uint64_t *ret_comp
 	struct {
 		const char *name;
 		uint64_t *to;
-	} fields[] = {{"cluster", &m->cluster},
-		      {"member", &m->member},
-		      {"applied", &m->applied},
-		      {"term", &m->term},
-		      {"vote", &m->vote},
-		      {"rev", &m->rev},
-		      {"compacted", &m->compacted},
-		      {"applied_term", &m->applied_term},
-		      {"level", &m->level},
-		      {"forward_id", &m->forward_id},
-		      {"compact_done", ret_compact_done}};
+	} fields[] = {{"cluster", &m->cluster},     {"member", &m->member},
+		      {"applied", &m->applied},     {"term", &m->term},
+		      {"vote", &m->vote},           {"rev", &m->rev},
+		      {"compacted", &m->compacted}, {"applied_term", &m->applied_term},
+		      {"level", &m->level},         {"compact_done", ret_compact_done}};
 	sqlite3_stmt *q = NULL;
 	if (sqlite3_prepare_v2(db, "SELECT name, value FROM meta", -1, &q, NULL) != SQLITE_OK)
 		return state__error(db);
@@ -490,14 +483,15 @@ static int put_membership(struct store_state *st, const struct store_state_meta 
 
 /* At most one version per key at or before compact_done is left, and never a deletion; so looking at the versions since
  * then, in order, finds everything that may go. */
-static int compact_chunk(struct store_state *st, uint64_t upto, bool *ret_more)
+static int compact_piece(struct store_state *st, uint64_t upto, unsigned rows, bool *ret_more)
 {
 	sqlite3_stmt *q = st->compact_list;
 	sqlite3_bind_int64(q, 1, (int64_t)st->compact_done);
 	sqlite3_bind_int64(q, 2, (int64_t)(upto << STORE_SUB_BITS | STORE_SUB_MAX));
-	sqlite3_bind_int(q, 3, COMPACT_CHUNK);
+	sqlite3_bind_int64(q, 3, rows);
 	uint64_t done = st->compact_done;
-	int n = 0, rc = failpoint_error(STATE_COMPACT);
+	unsigned n = 0;
+	int rc = failpoint_error(STATE_COMPACT);
 	while (!rc && sqlite3_step(q) == SQLITE_ROW) {
 		int64_t id = sqlite3_column_int64(q, 0);
 		n++;
@@ -515,7 +509,7 @@ static int compact_chunk(struct store_state *st, uint64_t upto, bool *ret_more)
 	sqlite3_reset(q);
 	if (rc)
 		return rc;
-	*ret_more = n == COMPACT_CHUNK;
+	*ret_more = n == rows;
 	if (!*ret_more)
 		done = upto << STORE_SUB_BITS | STORE_SUB_MAX;
 	st->compact_done = done;
@@ -548,8 +542,7 @@ static int write_all(struct store_state *st, struct store_state_batch *b)
 		      {"rev", b->meta.rev},
 		      {"compacted", b->meta.compacted},
 		      {"applied_term", b->meta.applied_term},
-		      {"level", b->meta.level},
-		      {"forward_id", b->meta.forward_id}};
+		      {"level", b->meta.level}};
 	for (size_t i = 0; !rc && i < ARRAY_LEN(fields); i++)
 		rc = put_meta(st, fields[i].name, fields[i].value);
 	if (!rc && !(BUG(BUG_CONFIG_NOT_STORED) && b->meta.applied))
@@ -557,7 +550,8 @@ static int write_all(struct store_state *st, struct store_state_batch *b)
 	if (!rc)
 		rc = put_alarm(st, b->meta.alarm);
 	if (!rc && (b->meta.compacted << STORE_SUB_BITS | STORE_SUB_MAX) > st->compact_done && b->meta.compacted)
-		rc = compact_chunk(st, b->meta.compacted, &b->more_to_compact);
+		rc = compact_piece(st, b->meta.compacted, b->compact_rows ? b->compact_rows : STORE_COMPACT_ROWS,
+				   &b->more_to_compact);
 	return rc;
 }
 
@@ -639,11 +633,7 @@ static int set_own(struct store_state *st, const struct store_state_own *own)
 	const struct {
 		const char *name;
 		uint64_t value;
-	} fields[] = {{"cluster", own->cluster},
-		      {"member", own->member},
-		      {"term", own->term},
-		      {"vote", own->vote},
-		      {"forward_id", own->forward_id}};
+	} fields[] = {{"cluster", own->cluster}, {"member", own->member}, {"term", own->term}, {"vote", own->vote}};
 	int rc = run(st->db, "BEGIN IMMEDIATE");
 	for (size_t i = 0; !rc && i < ARRAY_LEN(fields); i++)
 		rc = put_meta(st, fields[i].name, fields[i].value);

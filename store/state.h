@@ -22,6 +22,7 @@
 
 #define STORE_STATE_FORMAT 2
 #define STORE_ALARM_MAX    256
+#define STORE_COMPACT_ROWS 1000
 #define STORE_SUB_BITS     20 /* versions in one revision */
 #define STORE_SUB_MAX      ((1u << STORE_SUB_BITS) - 1)
 
@@ -35,7 +36,6 @@ struct store_state_meta {
 	bool has_membership;         /* false: of format 1, whose member is alone. Without members: it is to join */
 	uint64_t level;              /* the cluster's format level */
 	char alarm[STORE_ALARM_MAX]; /* what is wrong with the cluster, for people; "": nothing */
-	uint64_t forward_id;         /* this member's own: those to come are higher */
 };
 
 int store_state_open(struct store_disk *disk, const char *path, struct store_state **ret, struct store_state_meta *meta,
@@ -71,7 +71,8 @@ struct store_state_batch {
 	struct store_state_member *members; /* those that changed, whole */
 	size_t n_members, cap_members;
 	struct store_state_meta meta;
-	bool checkpoint; /* make everything so far durable */
+	bool checkpoint;       /* make everything so far durable */
+	unsigned compact_rows; /* how many versions a compaction looks at in this batch; 0: STORE_COMPACT_ROWS */
 	/* results */
 	int result; /* 0; -ENOSPC: nothing was changed, may run again; else the state can't be trusted */
 	char message[200];
@@ -86,7 +87,7 @@ int store_state_settle(struct store_state *st);
 /* A database of another member becomes this one's, or with `alone` one of a new cluster of one member. It is not in use;
  * afterwards it is whole in its file, and durable. Blocking. */
 struct store_state_own {
-	uint64_t cluster, member, term, vote, forward_id;
+	uint64_t cluster, member, term, vote;
 	bool alone;
 	uint64_t level_max; /* what this program knows: -EPROTO if it has a higher level, and it is left as it is */
 };

@@ -279,6 +279,7 @@ int store_open(struct env *env, const struct store_config *config, struct store 
 	e->on_fatal = config->on_fatal;
 	e->fatal_arg = config->fatal_arg;
 	e->next_read_id = 1;
+	e->compact_rows = STORE_COMPACT_ROWS;
 	mvcc_init(&e->mvcc, config->history_bytes ? config->history_bytes : 64u << 20);
 	struct list *lists[] = {&e->answers,  &e->forwarded, &e->waiting, &e->lazy,
 				&e->inflight, &e->reads,     &e->watches, &e->history_reads};

@@ -40,6 +40,7 @@ static void fill_batch(struct engine *e)
 	size_t from = mvcc_find(&e->mvcc, e->state_sent + 1);
 	b->state = e->state;
 	b->n_revs = e->mvcc.n - from;
+	b->compact_rows = (unsigned)MAX(b->n_revs, (size_t)e->compact_rows); /* it keeps pace with what is written */
 	GROW(b->revs, b->cap_revs, b->n_revs);
 	for (size_t i = 0; i < b->n_revs; i++)
 		b->revs[i] = mvcc_at(&e->mvcc, from + i);
@@ -63,8 +64,7 @@ static void fill_batch(struct engine *e)
 					    .compacted = e->mvcc.compacted,
 					    .membership = e->membership,
 					    .has_membership = e->has_membership,
-					    .level = e->level,
-					    .forward_id = e->next_forward_id};
+					    .level = e->level};
 	memcpy(b->meta.alarm, e->alarm, sizeof(e->alarm));
 	e->state_sent = e->mvcc.rev;
 	e->state_pending_bytes = 0;
@@ -78,6 +78,7 @@ static void fill_batch(struct engine *e)
 static void submit(struct engine *e)
 {
 	e->state_writing = true;
+	e->state_us = env_now_us(e->env);
 	env_submit(e->env, &e->state_work);
 }
 
@@ -104,6 +105,23 @@ static void failed(struct engine *e)
 	_cleanup_err_ struct err err = ERR_INIT;
 	err_set(&err, b->result, "the state cannot be written: %s", b->message);
 	replica__fatal(e, &err);
+}
+
+unsigned writer__next_piece(unsigned rows, uint64_t took_us)
+{
+	if (took_us > ENGINE_PIECE_US)
+		return MAX(rows / 2, ENGINE_PIECE_MIN);
+	return took_us < ENGINE_PIECE_US / 2 ? MIN(rows * 2, (unsigned)STORE_COMPACT_ROWS) : rows;
+}
+
+/* The log's writes come between, and have the disk and the processor for most of the time. */
+static void go_on_compacting(struct engine *e)
+{
+	uint64_t took_us = env_now_us(e->env) - e->state_us;
+	struct store_state_batch *b = &e->batch;
+	if (!b->checkpointed && b->n_revs < e->compact_rows) /* it was the piece that took it */
+		e->compact_rows = writer__next_piece(e->compact_rows, took_us);
+	env_timer_start(e->env, &e->state_timer, MAX(2 * took_us, (uint64_t)ENGINE_COMPACT_US));
 }
 
 static void done(struct env_work *w)
@@ -135,8 +153,8 @@ static void done(struct env_work *w)
 	b->n_leases = b->n_members = 0;
 	if (much_waits(e))
 		e->state_due = true;
-	else if (b->more_to_compact) /* the log's writes come between */
-		env_timer_start(e->env, &e->state_timer, ENGINE_COMPACT_US);
+	else if (b->more_to_compact)
+		go_on_compacting(e);
 	if (e->state_due)
 		writer__flush(e);
 	env_post(e->env, &e->pump);

@@ -596,6 +596,33 @@ static void full_disk_answers_what_was_forwarded(void **state)
 	assert_int_equal(put(s, at, "c", "3"), 0);
 }
 
+static int states_full(void *arg, enum failpoint p)
+{
+	const struct engine *e = arg;
+	return p == FAILPOINT_STATE_BEGIN && e->state_writing ? -ENOSPC : 0;
+}
+
+/* Its log has room, its state has none: another one leads before the log is full, too. */
+static void a_leader_whose_state_is_full_hands_over(void **state)
+{
+	struct several *s = *state;
+	several_found(s, 3);
+	size_t leader = several_leader(s);
+	struct engine *e = engine_of(s->servers[leader].f.store);
+	assert_int_equal(put(s, leader, "a", "1"), 0);
+	several_run(s, 1000000);
+	failpoints_set_handler(states_full, e);
+	writer__flush(e);
+	several_run(s, 2000000);
+	assert_true(e->read_only);
+	assert_true(several_leader(s) != leader);
+	assert_int_equal(put(s, (leader + 1) % 3, "b", "2"), 0);
+	failpoints_set_handler(NULL, NULL);
+	several_run(s, 2000000);
+	assert_false(e->read_only);
+	assert_true(several_has(s, leader, "b", "2"));
+}
+
 /* A leader that hands over at once: what it said last is heard after the next one's first words, and is true all the same. */
 static void a_past_leader_is_believed(void **state)
 {
@@ -683,6 +710,7 @@ static const struct CMUnitTest tests[] = {
 	T(first_state_is_not_durable),
 	T(first_state_is_settled_later),
 	T(full_disk_answers_what_was_forwarded),
+	T(a_leader_whose_state_is_full_hands_over),
 	T(a_past_leader_is_believed),
 	T(a_wish_that_is_none),
 	T(a_new_leader_applies_first),

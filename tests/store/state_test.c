@@ -218,8 +218,7 @@ static void members_come_back(void **state)
 								  .n_old = 1,
 								  .members = {{7, RAFT_VOTER}, {3, RAFT_LEARNER}},
 								  .old = {{7, RAFT_VOTER}}},
-						   .level = 2,
-						   .forward_id = UINT64_MAX / 3}};
+						   .level = 2}};
 	store_state_write(&batch);
 	assert_int_equal(batch.result, 0);
 	rows[0].m.peer[3] = '1';
@@ -243,7 +242,6 @@ static void members_come_back(void **state)
 	assert_int_equal(b.meta.membership.n_old, 1);
 	assert_int_equal(b.meta.membership.members[1].role, RAFT_LEARNER);
 	assert_int_equal(b.meta.level, 2);
-	assert_true(b.meta.forward_id == UINT64_MAX / 3);
 	box_done(&b);
 }
 
@@ -258,6 +256,39 @@ static void write_revs(struct box *b, const char *key, const char *value, uint64
 	store_state_write(&batch);
 	assert_int_equal(batch.result, 0);
 	assert_true(batch.checkpointed);
+}
+
+static int64_t versions_in(const char *path)
+{
+	sqlite3 *db;
+	sqlite3_stmt *q;
+	assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+	assert_int_equal(sqlite3_prepare_v2(db, "SELECT count(*) FROM kv", -1, &q, NULL), SQLITE_OK);
+	assert_int_equal(sqlite3_step(q), SQLITE_ROW);
+	int64_t n = sqlite3_column_int64(q, 0);
+	sqlite3_finalize(q);
+	sqlite3_close(db);
+	return n;
+}
+
+/* Compaction looks at so many versions in a batch as it was told. */
+static void compaction_by_pieces(_unused_ void **state)
+{
+	struct box b;
+	box_init(&b);
+	must_open(&b);
+	for (uint64_t rev = 2; rev < 12; rev++)
+		write_revs(&b, "k", "v", rev);
+	struct store_state_batch batch = {
+		.state = b.state, .compact_rows = 4, .meta = {.applied = 11, .rev = 11, .compacted = 11}};
+	static const int64_t left[] = {7, 3, 1};
+	for (size_t i = 0; i < ARRAY_LEN(left); i++) {
+		store_state_write(&batch);
+		assert_int_equal(batch.result, 0);
+		assert_int_equal(versions_in(b.path), left[i]);
+		assert_int_equal(batch.more_to_compact, i < 2);
+	}
+	box_done(&b);
 }
 
 /* The pages that hold nothing but this letter, of a long value: whoever reads one does not find the next. */
@@ -343,6 +374,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(without_room_for_the_copy_nothing_is_changed),
 	cmocka_unit_test(newer_formats_are_refused),
 	cmocka_unit_test(members_come_back),
+	cmocka_unit_test(compaction_by_pieces),
 	cmocka_unit_test(an_event_without_its_past_is_an_error),
 	cmocka_unit_test(an_earlier_try_leaves_nothing_in_what_is_adopted),
 };

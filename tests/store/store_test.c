@@ -7,6 +7,8 @@
 
 #include <cmocka.h>
 
+#include "lib/core/failpoint.h"
+#include "store/engine.h"
 #include "tests/support/store/fixture.h"
 
 static int setup(void **state)
@@ -543,6 +545,45 @@ static void closing_answers_all(void **state)
 	assert_int_equal(fx_txn(f, &(struct store_txn_req){.then_ops = &get, .n_then = 1})->err.code, 0);
 }
 
+static int no_room_for_the_state(_unused_ void *arg, enum failpoint p)
+{
+	return p == FAILPOINT_STATE_BEGIN ? -ENOSPC : 0;
+}
+
+/* The state waits for room, and writes wait for the state: closing waits for neither, and the log has everything. */
+static void closing_with_a_full_state(void **state)
+{
+	struct fixture *f = *state;
+	struct engine *e = engine_of(f->store);
+	assert_int_equal(fx_put(f, "a", "1")->err.code, 0);
+	failpoints_set_handler(no_room_for_the_state, NULL);
+	writer__flush(e);
+	e->state_pending_bytes = ENGINE_STATE_LAG_MAX + 1;
+	_cleanup_blob_ struct blob *b = blob_new("2", 1);
+	struct store_op op = {.type = STORE_PUT, .key = "b", .value = b};
+	int canceled = 0;
+	store_txn(f->store, &(struct store_txn_req){.then_ops = &op, .n_then = 1}, count_error, &canceled);
+	run_for(f, 1500000);
+	assert_true(fx_status(f)->status.read_only);
+	assert_int_equal(canceled, 0);
+	fixture_close(f);
+	assert_int_equal(canceled, 1);
+	failpoints_set_handler(NULL, NULL);
+	assert_int_equal(fixture_open(f, NULL), 0);
+	assert_string_equal(fx_get(f, "a", 0)->kvs[0].value, "1");
+	assert_int_equal(fx_put(f, "b", "2")->err.code, 0);
+}
+
+/* A piece of a compaction that took long is followed by a smaller one, and by a longer pause. */
+static void compaction_gives_way(_unused_ void **state)
+{
+	assert_int_equal(writer__next_piece(1000, 5001), 500);
+	assert_int_equal(writer__next_piece(150, 70000), 100);
+	assert_int_equal(writer__next_piece(100, 3000), 100);
+	assert_int_equal(writer__next_piece(100, 1000), 200);
+	assert_int_equal(writer__next_piece(1000, 0), 1000);
+}
+
 static void log_is_dropped(void **state)
 {
 	struct fixture *f = *state;
@@ -616,6 +657,8 @@ int main(void)
 		T(value_is_shared),
 		T(one_process_only),
 		T(failed_sync_stops),
+		T(closing_with_a_full_state),
+		cmocka_unit_test(compaction_gives_way),
 		T(full_disk_is_read_only),
 		T(closing_answers_all),
 		T(log_is_dropped),
