@@ -26,8 +26,10 @@ static int not_found(struct request *r)
 
 /* ---- health ---- */
 
-static void health_answer(struct request *r, bool store_ok)
+/* store: what is wrong with it, or NULL. */
+static void health_answer(struct request *r, const char *store)
 {
+	bool store_ok = !store;
 	const char *path = r->route.path;
 	bool boot_ok = r->server->started && !r->server->closing;
 	bool ready = store_ok && (boot_ok || !str_starts(path, "/readyz"));
@@ -41,8 +43,8 @@ static void health_answer(struct request *r, bool store_ok)
 		buf_adds(&b, ready ? "ok" : "failed");
 	} else if (verbose || !ready) {
 		buf_adds(&b, "[+]ping ok\n");
-		buf_addf(&b, "[%c]etcd %s\n", store_ok ? '+' : '-',
-			 store_ok ? "ok" : "failed: the store has no quorum");
+		buf_addf(&b, "[%c]etcd %s%s\n", store_ok ? '+' : '-',
+			 store_ok ? "ok" : "failed: ", store_ok ? "" : store);
 		buf_addf(&b, "[%c]poststarthook/start-bootstrap %s\n", boot_ok ? '+' : '-', boot_ok ? "ok" : "failed");
 		buf_addf(&b, "%s check %s\n", name, ready ? "passed" : "failed");
 	} else {
@@ -56,7 +58,11 @@ static void on_status(void *arg, const struct err *err, const struct store_statu
 	struct request *r = arg;
 	if (!request_arrived(r))
 		return;
-	health_answer(r, !store_failed(err) && st->has_quorum && !st->read_only);
+	bool answers = !store_failed(err);
+	const char *store = answers && st->has_quorum ? NULL : "the store has no quorum";
+	if (answers && st->read_only && !str_starts(r->route.path, "/livez")) /* to start it again would not help */
+		store = "the disk is full: this server takes no writes until there is room";
+	health_answer(r, store);
 	request_resume(r, REQUEST_ANSWER);
 }
 

@@ -14,6 +14,7 @@
 	X(is_leader, "is_leader", "1 while this server leads.")                                                        \
 	X(has_quorum, "has_quorum", "1 while this server knows a leader.")                                             \
 	X(read_only, "read_only", "1 while the disk is full, and nothing is taken.")                                   \
+	X(alarm, "alarm", "1 while the members hold different data (minictl cluster status says more).")               \
 	X(keys, "keys", "Keys there are now.")                                                                         \
 	X(memory_bytes, "memory_bytes", "Values and recent history in memory.")                                        \
 	X(log_bytes, "log_bytes", "Log segments on disk.")                                                             \

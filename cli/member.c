@@ -273,6 +273,17 @@ static int restore(struct member *m, struct err *err)
 	return unlink(file) < 0 ? err_errno(err, "remove %s", file) : 0;
 }
 
+/* Nobody else has its content. */
+static int say_restore(const struct member *m, struct err *err)
+{
+	_cleanup_free_ char *what = xstrdup(err->message);
+	const char *dir = dir_of(m);
+	return err_set(err, -EUCLEAN,
+		       "%s. That is: move %s/store away, then minictl snapshot restore FILE --dir %s, and start again; "
+		       "without a snapshot, --reset --dir %s forgets all there was",
+		       what, dir, dir, dir);
+}
+
 static int open_store(struct member *m, struct err *err)
 {
 	struct others others = {0};
@@ -297,7 +308,9 @@ static int open_store(struct member *m, struct err *err)
 			"--reset) and join with a token",
 			dir_of(m), dir_of(m), dir_of(m));
 	r = try_open(m, err);
-	if (r != -EUCLEAN || !others_known)
+	if (r == -EUCLEAN && !others_known)
+		return say_restore(m, err);
+	if (r != -EUCLEAN)
 		return r;
 	log_error("member", "the store is damaged, the other servers have its content: %s", err ? err->message : "");
 	err_done(err);

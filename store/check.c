@@ -154,7 +154,9 @@ void check__apply(struct engine *e, const struct store_cmd *cmd, uint64_t index)
 		snprintf(e->alarm, sizeof(e->alarm), "%s", cmd->text);
 		writer__changed(e, sizeof(e->alarm));
 		if (*e->alarm)
-			log_error("store", "%s", e->alarm);
+			log_error("store",
+				  "%s. To have that one's from the others: stop it, move DIR/store away, start it",
+				  e->alarm);
 		else
 			log_info("store", "the members' states are the same again");
 	}

@@ -10,7 +10,7 @@ static int damage(struct err *err, const struct store_log_segment *s, uint64_t o
 {
 	return err_set(err, -EUCLEAN,
 		       "the log is damaged: %s at byte %" PRIu64 " (%s), and acknowledged entries follow it. "
-		       "Restore the store from a snapshot, or move its directory away to begin anew",
+		       "Restore the store from a snapshot",
 		       s->path, off, what);
 }
 

@@ -10,7 +10,7 @@
 #include "lib/core/failpoint.h"
 #include "lib/core/log.h"
 #include "lib/core/metrics.h"
-#include "store/engine.h"
+#include "store/snapshot_internal.h"
 
 #define TICK_US     10000u
 #define ALONE_TICKS 100u
@@ -327,7 +327,9 @@ static void log_write(struct env_work *w)
 static void disk_full(struct engine *e)
 {
 	if (!e->read_only)
-		log_error("store", "the disk is full: only reads are answered until there is room");
+		log_error("store",
+			  "the disk is full: only reads are answered until there is room for the log beside %s",
+			  e->snapshots->state_path);
 	e->read_only = true;
 	failpoint(REPLICA_FULL);
 	env_timer_start(e->env, &e->retry, ENGINE_RETRY_US);

@@ -134,6 +134,7 @@ void store__fill_status(struct engine *e, struct store_status *ret)
 				     .is_leader = rs.state == RAFT_LEADER,
 				     .has_quorum = rs.leader != RAFT_NONE && e->recovered,
 				     .read_only = e->read_only || e->failed,
+				     .alarm = *e->alarm != 0,
 				     .keys = mvcc_count(&e->mvcc, "", ""),
 				     .memory_bytes = e->mvcc.bytes,
 				     .log_bytes = info.bytes,

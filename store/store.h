@@ -106,6 +106,7 @@ struct store_status {
 	uint64_t raft_term, raft_index, applied_index;
 	uint64_t leader_id, member_id, cluster_id;
 	bool is_leader, has_quorum, read_only;
+	bool alarm; /* store_members() says which */
 	uint64_t keys, memory_bytes, log_bytes, state_bytes, bytes_written;
 	char engine[16], version[16];
 };

@@ -3,7 +3,7 @@
 
 #include "lib/core/failpoint.h"
 #include "lib/core/log.h"
-#include "store/engine.h"
+#include "store/snapshot_internal.h"
 
 bool writer__idle(const struct engine *e)
 {
@@ -92,7 +92,8 @@ static void failed(struct engine *e)
 	struct store_state_batch *b = &e->batch;
 	if (b->result == -ENOSPC) { /* the log still has everything: wait for room */
 		if (!e->state_full)
-			log_error("store", "the disk is full: only reads are answered until there is room");
+			log_error("store", "the disk is full: only reads are answered until there is room for %s",
+				  e->snapshots->state_path);
 		e->state_full = e->read_only = true;
 		if (replica__leads(e) && !replica__alone(e)) { /* while the log still has room: one with a disk leads */
 			e->move_to = 0;
@@ -137,8 +138,10 @@ static void done(struct env_work *w)
 		failed(e);
 		return;
 	}
-	if (e->state_full)
+	if (e->state_full) {
 		e->state_full = e->read_only = false;
+		log_info("store", "there is room on the disk again");
+	}
 	e->state_rev = b->meta.rev;
 	e->state_applied = b->meta.applied;
 	e->state_file_bytes = b->file_bytes;

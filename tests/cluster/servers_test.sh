@@ -173,6 +173,7 @@ for who in follower leader; do
 	go_on "the others go on" "$at" 3
 	check "one of them leads" eventually 5 others_lead
 	soon "an alarm says so" 'disk is full' status 3
+	expect "/readyz, too" 'etcd failed: the disk is full' api 3 /readyz
 	is "it can be read" 200 "$(api 3 '/api/v1/namespaces/default/configmaps/hello?resourceVersion=0' -o /dev/null -w '%{http_code}')"
 	rm "$WORK/s3/filler"
 	check "there is room again: it goes on" eventually 10 has_room

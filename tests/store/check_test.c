@@ -96,6 +96,7 @@ static void a_difference_is_told_and_taken_back(void **state)
 		struct alarms a = alarms_at(s, i);
 		assert_int_equal(a.n, 1);
 		assert_non_null(strstr(a.text, "holds other keys or values"));
+		assert_true(fx_status(&s->servers[i].f)->status.alarm);
 	}
 	/* it lives through a restart, and ends once all are alike */
 	for (size_t i = 0; i < 3; i++)
@@ -108,6 +109,7 @@ static void a_difference_is_told_and_taken_back(void **state)
 	several_run(s, 10000000);
 	for (size_t i = 0; i < 3; i++)
 		assert_int_equal(alarms_at(s, i).n, 0);
+	assert_false(fx_status(&s->servers[0].f)->status.alarm);
 }
 
 static size_t waiting(struct engine *e)

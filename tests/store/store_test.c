@@ -574,14 +574,23 @@ static void closing_with_a_full_state(void **state)
 	assert_int_equal(fx_put(f, "b", "2")->err.code, 0);
 }
 
-/* A piece of a compaction that took long is followed by a smaller one, and by a longer pause. */
-static void compaction_gives_way(_unused_ void **state)
+/* A piece of a compaction that took long is followed by a smaller one, and by a longer pause; but it looks at as many
+ * versions as are written. */
+static void compaction_gives_way(void **state)
 {
+	struct fixture *f = *state;
+	struct engine *e = engine_of(f->store);
 	assert_int_equal(writer__next_piece(1000, 5001), 500);
 	assert_int_equal(writer__next_piece(150, 70000), 100);
 	assert_int_equal(writer__next_piece(100, 3000), 100);
 	assert_int_equal(writer__next_piece(100, 1000), 200);
 	assert_int_equal(writer__next_piece(1000, 0), 1000);
+	e->compact_rows = 1;
+	for (int i = 0; i < 50; i++)
+		fx_put(f, "k", "v");
+	writer__flush(e);
+	run_for(f, 100000);
+	assert_true(e->batch.compact_rows >= 50);
 }
 
 static void log_is_dropped(void **state)
@@ -658,7 +667,7 @@ int main(void)
 		T(one_process_only),
 		T(failed_sync_stops),
 		T(closing_with_a_full_state),
-		cmocka_unit_test(compaction_gives_way),
+		T(compaction_gives_way),
 		T(full_disk_is_read_only),
 		T(closing_answers_all),
 		T(log_is_dropped),
