@@ -3,20 +3,6 @@
 
 #include "tests/support/apiserver/api.h"
 
-static int setup(void **state)
-{
-	static struct api f;
-	api_init(&f);
-	*state = &f;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	api_done(*state);
-	return 0;
-}
-
 #define CMS   "/api/v1/namespaces/default/configmaps"
 #define PODS  "/api/v1/namespaces/default/pods"
 #define DEPS  "/apis/apps/v1/namespaces/default/deployments"
@@ -155,14 +141,11 @@ static void reviews_and_scales(void **state)
 	run(*state, rows, ARRAY_LEN(rows));
 }
 
-int main(void)
-{
-	cmocka_set_message_output(CM_OUTPUT_TAP);
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(options),
-		cmocka_unit_test(identity),
-		cmocka_unit_test(pods),
-		cmocka_unit_test(reviews_and_scales),
-	};
-	return cmocka_run_group_tests(tests, setup, teardown);
-}
+static const struct CMUnitTest tests[] = {
+	cmocka_unit_test(options),
+	cmocka_unit_test(identity),
+	cmocka_unit_test(pods),
+	cmocka_unit_test(reviews_and_scales),
+};
+
+RUN_TESTS_WITH(tests, api_setup, api_teardown)

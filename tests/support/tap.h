@@ -18,4 +18,12 @@
 		return cmocka_run_group_tests(tests, NULL, NULL);                                                      \
 	}
 
+/* The same with what all of them share. */
+#define RUN_TESTS_WITH(tests, setup, teardown)                                                                         \
+	int main(void)                                                                                                 \
+	{                                                                                                              \
+		cmocka_set_message_output(CM_OUTPUT_TAP);                                                              \
+		return cmocka_run_group_tests(tests, setup, teardown);                                                 \
+	}
+
 #endif

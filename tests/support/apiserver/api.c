@@ -176,6 +176,20 @@ void api_restart(struct api *f)
 	start(f);
 }
 
+int api_setup(void **state)
+{
+	static struct api f;
+	api_init(&f);
+	*state = &f;
+	return 0;
+}
+
+int api_teardown(void **state)
+{
+	api_done(*state);
+	return 0;
+}
+
 void api_done(struct api *f)
 {
 	stop(f);
@@ -261,6 +275,11 @@ struct api_answer *api_get(struct api *f, const char *target)
 struct api_answer *api_post(struct api *f, const char *target, const char *body)
 {
 	return api_call(f, f->admin, "POST", target, NULL, body);
+}
+
+void api_default_account(struct api *f)
+{
+	api_post(f, "/api/v1/namespaces/default/serviceaccounts", "{\"metadata\":{\"name\":\"default\"}}");
 }
 
 const char *api_str(const struct api_answer *a, const char *path)

@@ -27,6 +27,9 @@ void api_init(struct api *f);
 void api_done(struct api *f);
 /* Close and open again on the same directory, same port not promised. */
 void api_restart(struct api *f);
+/* One server for a group of tests: cmocka's setup and teardown. */
+int api_setup(void **state);
+int api_teardown(void **state);
 /* The next so many writes of a server that starts happen, and it is told that nobody knows whether they did. */
 extern unsigned api_writes_in_doubt;
 /* A client with a certificate of this user; group may be NULL. Freed by the caller (http_client_free). */
@@ -46,6 +49,11 @@ struct api_answer *api_call(struct api *f, struct http_client *c, const char *me
 /* As admin. */
 struct api_answer *api_get(struct api *f, const char *target);
 struct api_answer *api_post(struct api *f, const char *target, const char *body);
+#define CM   "/api/v1/namespaces/default/configmaps"
+#define PODS "/api/v1/namespaces/default/pods"
+/* Pods want it; it may be there already. */
+void api_default_account(struct api *f);
+
 /* A string of the answer at a dotted path ("metadata.name"), or "". Numbers and booleans as text. */
 const char *api_str(const struct api_answer *a, const char *path);
 
