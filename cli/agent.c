@@ -46,7 +46,8 @@ int agent_settings_read(const char *dir, struct agent_settings *ret, struct err 
 		r = err_set(err, -EBADMSG, "%s cannot be read: it is not what minid writes there", path);
 	if (r < 0)
 		return r;
-	*ret = (struct agent_settings){.joined = dup_of(t, "server")};
+	*ret = (struct agent_settings){
+		.joined = dup_of(t, "server"), .node_name = dup_of(t, "nodeName"), .node_ip = dup_of(t, "nodeIP")};
 	take(ret, t);
 	return 0;
 }
@@ -58,6 +59,8 @@ int agent_settings_write(const char *dir, const struct agent_settings *s, struct
 	_cleanup_buf_ struct buf b = BUF_INIT;
 	json_put_str(t, "server", s->joined);
 	json_put(t, "servers", json_incref(s->servers));
+	json_put_str(t, "nodeName", s->node_name);
+	json_put_str(t, "nodeIP", s->node_ip);
 	json_put_str(t, "serviceCIDR", s->service_cidr);
 	json_put_str(t, "clusterCIDR", s->cluster_cidr);
 	json_write_pretty(&b, t, 2);
@@ -74,6 +77,8 @@ void agent_settings_done(struct agent_settings *s)
 {
 	free(s->joined);
 	json_decref(s->servers);
+	free(s->node_name);
+	free(s->node_ip);
 	free(s->cluster_cidr);
 	free(s->service_cidr);
 	*s = (struct agent_settings){0};

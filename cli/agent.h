@@ -9,6 +9,7 @@
 struct agent_settings {
 	char *joined;    /* the URL it joined through; NULL: of the control plane in the same DIR, or of --server */
 	json_t *servers; /* URLs, as heard last; NULL: nothing heard */
+	char *node_name, *node_ip;         /* what it was told to be when it joined; NULL: nothing */
 	char *cluster_cidr, *service_cidr; /* NULL: the flags' */
 };
 /* An absent file is no error: zeroed. */

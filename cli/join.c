@@ -478,9 +478,10 @@ int join_again(const struct join_ctx *c, struct settings *s, const struct others
 
 /* ---- a node ---- */
 
-static int write_agent_settings(const struct join_ctx *c, const json_t *answer, struct err *err)
+static int write_agent_settings(const struct join_ctx *c, const char *node_name, const json_t *answer, struct err *err)
 {
-	struct agent_settings s = {0};
+	const char *ip = c->options->node_ip;
+	struct agent_settings s = {.node_name = xstrdup(node_name), .node_ip = ip ? xstrdup(ip) : NULL};
 	agent_settings_take(&s, c->options->join, answer);
 	int r = agent_settings_write(c->options->dir, &s, err);
 	agent_settings_done(&s);
@@ -501,7 +502,8 @@ static int agent_request(const struct join_ctx *c, const char *name, const char 
 	return 0;
 }
 
-static int write_agent(const struct join_ctx *c, const char *ca, const json_t *answer, struct err *err)
+static int write_agent(const struct join_ctx *c, const char *node_name, const char *ca, const json_t *answer,
+		       struct err *err)
 {
 	int r = 0;
 	for (const struct rotate_file *f = rotate_node; r == 0 && f->file; f++) {
@@ -512,7 +514,7 @@ static int write_agent(const struct join_ctx *c, const char *ca, const json_t *a
 			r = write_pem(c, file, cert, 0644, err);
 	}
 	if (r == 0)
-		r = write_agent_settings(c, answer, err);
+		r = write_agent_settings(c, node_name, answer, err);
 	/* the CA last: where it is, all is there */
 	return r < 0 ? r : write_pem(c, "ca.crt", ca, 0644, err);
 }
@@ -568,5 +570,5 @@ int join_agent(const struct join_ctx *c, const char *node_name, const char *node
 	to.bearer = bearer;
 	if (call_patiently(&to, "POST", MINI_PATH "join", body, &answer, err) < 0)
 		return join_explain(url, err);
-	return write_agent(c, ca, answer, err);
+	return write_agent(c, node_name, ca, answer, err);
 }

@@ -9,60 +9,30 @@
 #include "cli/lock.h"
 #include "cli/roles.h"
 #include "cli/token.h"
+#include "cli/usage.h"
 #include "lib/core/failpoint.h"
 #include "lib/core/log.h"
 #include "version.h"
 
-static const char usage[] =
-	"minid runs a Kubernetes-compatible cluster.\n"
-	"\n"
-	"Usage:\n"
-	"  minid demo [flags]      a whole cluster on this host, in one process\n"
-	"  minid server [flags]    a control plane; with --join one more server of another\n"
-	"  minid agent [flags]     a node: of the control plane that lives in the same --dir, or with --join of another\n"
-	"  minid token create [--dir DIR] [--role server|agent] [--ttl 24h] [--name NAME] [--learner|--witness]\n"
-	"  minid token list | delete ID [--dir DIR]\n"
-	"                          what lets servers and nodes join the cluster of the server that runs in DIR\n"
-	"  minid stop [--dir DIR]  end the minid that runs in DIR, and wait until it has\n"
-	"  minid version\n"
-	"\n"
-	"Flags:\n"
-	"  --dir DIR              all state (default /var/lib/mini)\n"
-	"  --listen HOST[:PORT]   where the API listens (default: demo 127.0.0.1 and the bridge, server 0.0.0.0:6443)\n"
-	"  --port N               the port of it, alone\n"
-	"  --node-port N          port of the node's API (default 10250)\n"
-	"  --node-name NAME       default: the host name\n"
-	"  --node-ip ADDRESS      default: demo the bridge's, agent the source of the default route\n"
-	"  --server URL           agent: where the API is (default https://127.0.0.1:PORT)\n"
-	"  --cluster-cidr RANGE   addresses of pods (default 10.244.0.0/16)\n"
-	"  --service-cidr RANGE   addresses of services (default 10.96.0.0/16)\n"
-	"  --detach               return once it is ready, leave it running; it logs to DIR/minid.log\n"
-	"  --reset                forget all state in DIR, undo what is left on the host, and exit\n"
-	"  --log-format FORMAT    text or json\n"
-	"  -v, --verbose          log more\n"
-	"\n"
-	"Flags of servers (remembered in DIR; a later start needs none of them):\n"
-	"  --join URL             https://HOST:PORT of any server of the cluster to join; agents too\n"
-	"  --token TOKEN          of minid token create\n"
-	"  --name NAME            of this server in the cluster (default: the host name, and an id made of --dir)\n"
-	"  --peer-listen HOST:PORT  where other servers find this one (default 0.0.0.0:6444)\n"
-	"  --peer NAME=HOST[:PORT]  where that other server is now; again for each, when all have moved at once\n"
-	"  --advertise ADDRESS    what the others are told (default: what it listens on, else as --node-ip)\n"
-	"  --learner, --witness   has all data and does not vote; votes and has no data\n"
-	"  --etcd-servers URL[,URL]  keep everything in that etcd (3.4 or later), not in DIR\n"
-	"  --etcd-cafile FILE, --etcd-certfile FILE, --etcd-keyfile FILE\n"
-	"                         what verifies it, and what it verifies\n"
-	"  --etcd-prefix PREFIX   of all keys there (default /mini)\n"
-	"  --history TIME         how long old revisions are kept (default 5m)\n"
-	"  --history-size SIZE    ... and how much room they take in DIR, about (default: any)\n"
-	"  --history-bytes SIZE   how much of them is kept in memory (default 64Mi)\n"
-	"\n"
-	"Examples:\n"
-	"  minid demo --detach && minictl --kubeconfig /var/lib/mini/admin.kubeconfig get nodes\n"
-	"  minid demo --dir /tmp/c1 --port 7443\n"
-	"  minid token create                                        # at a server, then on another host:\n"
-	"  minid server --join https://10.0.0.1:6443 --token TOKEN\n"
-	"  minid stop\n";
+static int help(const char *verb, FILE *to)
+{
+	_cleanup_buf_ struct buf text = BUF_INIT;
+	usage_text(verb, &text);
+	fputs(buf_str(&text), to);
+	return to == stdout ? 0 : 2;
+}
+
+static int completion(int argc, char **argv)
+{
+	_cleanup_buf_ struct buf text = BUF_INIT;
+	if (argc != 3 || !streq(argv[2], "bash")) {
+		fprintf(stderr, "minid: completion is for bash: source <(minid completion bash)\n");
+		return 2;
+	}
+	usage_completion(&text);
+	fputs(buf_str(&text), stdout);
+	return 0;
+}
 
 static int fail(const struct err *err)
 {
@@ -174,21 +144,26 @@ int main(int argc, char **argv)
 	struct err err = ERR_INIT;
 	signal(SIGPIPE, SIG_IGN);
 	for (int i = 1; i < argc; i++) {
-		if (streq(argv[i], "--help") || streq(argv[i], "-h") || streq(verb, "help")) {
-			fputs(usage, stdout);
-			return 0;
-		}
+		if (streq(verb, "help"))
+			return help(argc > 2 ? argv[2] : "", stdout);
+		if (streq(argv[i], "--help") || streq(argv[i], "-h"))
+			return help(verb, stdout);
 	}
 	if (streq(verb, "version") || streq(verb, "--version")) {
 		printf("minid %s (%s)\n", MINI_VERSION, MINI_COMMIT);
 		return 0;
 	}
-	if (!*verb) {
-		fputs(usage, stderr);
+	if (!*verb)
+		return help("", stderr);
+	if (streq(verb, "completion"))
+		return completion(argc, argv);
+	if (!usage_has(verb, "--dir")) {
+		fprintf(stderr, "minid: unknown command \"%s\"; minid --help lists them\n", verb);
 		return 2;
 	}
 	bool token = streq(verb, "token");
-	if (options_parse(argc - 2, argv + 2, token ? 2 : 0, &o, &err) < 0 || failpoints_from_env(&err) < 0) {
+	if (options_parse(verb, argc - 2, argv + 2, token ? 2 : 0, &o, &err) < 0 ||
+	    (token && token_check(&o, &err) < 0) || failpoints_from_env(&err) < 0) {
 		fail(&err);
 		return 2;
 	}
@@ -204,6 +179,5 @@ int main(int argc, char **argv)
 	for (size_t i = 0; i < ARRAY_LEN(roles); i++)
 		if (streq(verb, roles[i].name))
 			return run(roles[i].role, &o);
-	fprintf(stderr, "minid: unknown command \"%s\"; minid --help lists them\n", verb);
 	return 2;
 }

@@ -3,6 +3,8 @@
 #include <errno.h>
 #include <limits.h>
 
+#include "cli/usage.h"
+
 #define DEFAULT_DIR "/var/lib/mini"
 
 /* The directory as one absolute path, so that the instance id does not depend on where minid was started. */
@@ -264,10 +266,24 @@ void options_done(struct options *o)
 	o->dir = NULL;
 }
 
-static int parse(int argc, char **argv, unsigned words, struct options *o, struct err *err)
+/* One that would have no effect is a mistake. */
+static int check_verb(const char *verb, const char *flag, struct err *err)
+{
+	const char *verbs = usage_verbs_of(flag);
+	if (!verbs || usage_has(verb, flag))
+		return 0;
+	return err_set(err, -EINVAL, "%s is a flag of minid %s, not of %s; minid %s --help lists those", flag, verbs,
+		       verb, verb);
+}
+
+static int parse(const char *verb, int argc, char **argv, unsigned words, struct options *o, struct err *err)
 {
 	for (int i = 0; i < argc; i++) {
 		char *arg = argv[i], *eq = strchr(arg, '=');
+		_cleanup_free_ char *flag = eq ? xstrndup(arg, (size_t)(eq - arg)) : xstrdup(arg);
+		int r = check_verb(verb, flag, err);
+		if (r < 0)
+			return r;
 		if (take_switch(o, arg))
 			continue;
 		if (arg[0] != '-' && o->n_words < words) {
@@ -279,15 +295,14 @@ static int parse(int argc, char **argv, unsigned words, struct options *o, struc
 		if (!eq && i + 1 >= argc)
 			return err_set(err, -EINVAL, "%s wants a value, or is unknown; minid --help lists the flags",
 				       arg);
-		_cleanup_free_ char *flag = eq ? xstrndup(arg, (size_t)(eq - arg)) : xstrdup(arg);
-		int r = take(o, flag, eq ? eq + 1 : argv[++i], err);
+		r = take(o, flag, eq ? eq + 1 : argv[++i], err);
 		if (r < 0)
 			return r;
 	}
 	return check(o, err);
 }
 
-int options_parse(int argc, char **argv, unsigned words, struct options *ret, struct err *err)
+int options_parse(const char *verb, int argc, char **argv, unsigned words, struct options *ret, struct err *err)
 {
 	struct options o = {.dir = DEFAULT_DIR,
 			    .port = 6443,
@@ -297,7 +312,7 @@ int options_parse(int argc, char **argv, unsigned words, struct options *ret, st
 			    .role = "server",
 			    .cluster_cidr = "10.244.0.0/16",
 			    .service_cidr = "10.96.0.0/16"};
-	int r = parse(argc, argv, words, &o, err);
+	int r = parse(verb, argc, argv, words, &o, err);
 	if (r < 0) {
 		addresses_done(&o);
 		return r;

@@ -47,9 +47,9 @@ struct options {
 	const char *role; /* --role server|agent */
 };
 
-/* argv behind the subcommand. -EINVAL with a message that names the flag. words: how many arguments that are no flags it
+/* argv behind the verb, which must have each of the flags. -EINVAL with a message that names the flag. words: how many arguments that are no flags it
  * may have. */
-int options_parse(int argc, char **argv, unsigned words, struct options *ret, struct err *err);
+int options_parse(const char *verb, int argc, char **argv, unsigned words, struct options *ret, struct err *err);
 void options_done(struct options *o);
 /* "HOST", "HOST:PORT", ":PORT", "[V6]:PORT": *ret_host is NULL, *ret_port untouched for what is not said. Heap. */
 int options_address(const char *flag, const char *text, char **ret_host, uint16_t *ret_port, struct err *err);

@@ -26,9 +26,9 @@
  */
 struct process {
 	enum role role;
-	struct options own; /* the given ones, and what this host remembers */
-	struct agent_settings joined;
-	struct servers *servers; /* an agent's */
+	struct options own;                /* the given ones, and what this host remembers */
+	struct agent_settings was, joined; /* what an agent knew when it started; what it knows */
+	struct servers *servers;           /* an agent's */
 	char *own_url;
 	const struct options *options;
 	uv_loop_t loop;
@@ -223,7 +223,15 @@ static int start_server(struct process *p, struct err *err)
 static int agent_join(struct process *p, struct err *err)
 {
 	struct join_ctx c = {.env = p->env, .loop = &p->loop, .stop = &p->ending, .options = p->options};
-	int r = p->options->join ? join_agent(&c, p->node_name, p->node_ip, err) : 0;
+	int r = agent_settings_read(p->options->dir, &p->was, err);
+	if (r < 0)
+		return r;
+	if (!p->own.node_name)
+		p->own.node_name = p->was.node_name;
+	if (!p->own.node_ip)
+		p->own.node_ip = p->was.node_ip;
+	pick_names(p);
+	r = p->options->join ? join_agent(&c, p->node_name, p->node_ip, err) : 0;
 	if (r == 0)
 		r = agent_settings_read(p->options->dir, &p->joined, err);
 	if (r < 0)
@@ -290,10 +298,8 @@ static int start(struct process *p, struct err *err)
 {
 	_cleanup_free_ char *journal = xasprintf("%s/host.journal", p->options->dir);
 	int r = check_space(p->options->dir, err);
-	if (r == 0 && p->role == ROLE_AGENT) {
-		pick_names(p);
+	if (r == 0 && p->role == ROLE_AGENT)
 		r = agent_join(p, err);
-	}
 	if (r < 0)
 		return r;
 	if (has_node(p)) {
@@ -362,6 +368,7 @@ int role_run(enum role role, const struct options *o, int report, struct err *er
 	uv_loop_close(&p->loop);
 	int r = err_move(err, &p->err);
 	servers_unref(p->servers);
+	agent_settings_done(&p->was);
 	agent_settings_done(&p->joined);
 	free(p->own_url);
 	free(p);

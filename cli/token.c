@@ -15,10 +15,6 @@ static int create(const struct options *o, const struct call_to *to, struct err 
 {
 	struct join_token t;
 	char text[JOIN_TOKEN_TEXT_MAX];
-	if (o->n_words > 1)
-		return err_set(err, -EINVAL, "unexpected argument \"%s\"; minid --help shows the usage", o->words[1]);
-	if (streq(o->role, "agent") && (o->witness || o->learner))
-		return err_set(err, -EINVAL, "--learner and --witness are of servers: a node is neither");
 	const struct join_token_grant grant = {.role = o->role,
 					       .name = o->name,
 					       .wish = o->witness   ? "witness"
@@ -73,11 +69,7 @@ static int list(const struct call_to *to, struct err *err)
 /* By its id, or by the whole token. */
 static int delete (const struct options *o, const struct call_to *to, struct err *err)
 {
-	const char *id = o->n_words == 2 ? o->words[1] : "";
-	size_t n = strcspn(id, ".");
-	if (n != 6 || strspn(id, "abcdefghijklmnopqrstuvwxyz0123456789") < 6)
-		return err_set(err, -EINVAL,
-			       "minid token delete ID: six letters and digits, as `minid token list` shows them");
+	const char *id = o->words[1];
 	_cleanup_free_ char *path = xasprintf(SECRETS "/" JOIN_TOKEN_PREFIX "%.6s", id);
 	int r = call(to, "DELETE", path, NULL, NULL, err);
 	if (r == 0)
@@ -87,14 +79,26 @@ static int delete (const struct options *o, const struct call_to *to, struct err
 
 static int run(const struct options *o, const struct call_to *to, struct err *err)
 {
-	const char *verb = o->n_words ? o->words[0] : "";
-	if (streq(verb, "create"))
+	if (streq(o->words[0], "create"))
 		return create(o, to, err);
-	if (streq(verb, "list") && o->n_words == 1)
-		return list(to, err);
-	if (streq(verb, "delete"))
-		return delete (o, to, err);
-	return err_set(err, -EINVAL, "minid token create, list or delete; minid --help shows the usage");
+	return streq(o->words[0], "list") ? list(to, err) : delete (o, to, err);
+}
+
+int token_check(const struct options *o, struct err *err)
+{
+	const char *verb = o->n_words ? o->words[0] : "", *id = o->n_words == 2 ? o->words[1] : "";
+	bool create = streq(verb, "create"), delete = streq(verb, "delete");
+	if (!create && !delete &&!streq(verb, "list"))
+		return err_set(err, -EINVAL, "minid token create, list or delete; minid token --help shows how");
+	if (delete &&(strcspn(id, ".") != 6 || strspn(id, "abcdefghijklmnopqrstuvwxyz0123456789") < 6))
+		return err_set(err, -EINVAL,
+			       "minid token delete ID: six letters and digits, as `minid token list` shows them");
+	if (!delete &&o->n_words > 1)
+		return err_set(err, -EINVAL, "unexpected argument \"%s\"; minid token --help shows the usage",
+			       o->words[1]);
+	if (create && streq(o->role, "agent") && (o->witness || o->learner))
+		return err_set(err, -EINVAL, "--learner and --witness are of servers: a node is neither");
+	return 0;
 }
 
 int token_main(const struct options *o)

@@ -4,6 +4,8 @@
 
 #include "cli/options.h"
 
+/* Are its words and flags such a command? Before anybody is asked. */
+int token_check(const struct options *o, struct err *err);
 /* The process's exit code. */
 int token_main(const struct options *o);
 

@@ -176,11 +176,14 @@ static void servers_of_a_node(void **state)
 	_cleanup_json_ json_t *answer =
 		json_make("{s:[s,i,s], s:s}", "servers", "https://a:1", 7, "https://b:1", "clusterCIDR", "10.1.0.0/16");
 	agent_settings_take(&s, "https://first:1", answer);
+	s.node_name = xstrdup("n1");
 	assert_int_equal(agent_settings_write(h->dir, &s, NULL), 0);
 	agent_settings_done(&s);
 	assert_int_equal(agent_settings_read(h->dir, &again, NULL), 0);
 	assert_string_equal(again.joined, "https://first:1");
 	assert_string_equal(again.cluster_cidr, "10.1.0.0/16");
+	assert_string_equal(again.node_name, "n1");
+	assert_null(again.node_ip);
 	assert_null(again.service_cidr);
 	assert_int_equal(agent_servers(env, &again, "https://b:1", &servers, NULL), 0);
 	assert_int_equal(servers_count(servers), 3);

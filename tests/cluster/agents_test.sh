@@ -7,8 +7,8 @@ need_kubectl
 network 4 || { not_ok "network"; exit 1; }
 three_servers
 N=$WORK/n
-agent() { # [FLAGS]: of 10.77.0.4. (ip netns exec would hide the control groups.)
-	nsenter --net=/run/netns/s4 "$MINID" agent --dir "$N" --node-name n1 --node-ip 10.77.0.4 --detach "$@" >"$WORK/n.out" 2>&1
+agent() { # [FLAGS]: on 10.77.0.4. (ip netns exec would hide the control groups.)
+	nsenter --net=/run/netns/s4 "$MINID" agent --dir "$N" --detach "$@" >"$WORK/n.out" 2>&1
 }
 agent_stops() { "$MINID" stop --dir "$N"; }
 turn_off() {
@@ -37,7 +37,7 @@ service_answers() {
 	for _ in 1 2 3 4 5 6; do inside 4 curl -sk --max-time 2 https://10.96.0.1/readyz | grep -q ok || return 1; done
 }
 
-agent --join https://10.77.0.1:6443 --token "$(token 1 --role agent)"
+agent --node-name n1 --node-ip 10.77.0.4 --join https://10.77.0.1:6443 --token "$(token 1 --role agent)"
 expect "a node joins" 'mini is ready' cat "$WORK/n.out"
 is "it is told of all servers" "$ALL" "$(heard)"
 check "its node is there" eventually 10 kn 1 get node n1
