@@ -29,7 +29,7 @@ struct endpoints {
 	struct apiserver *server;
 	struct env_timer timer;
 	void (*first)(struct apiserver *a);
-	bool busy, stopped;
+	bool stopped;
 	uint64_t lease; /* over an external etcd: under which this server's key is; 0: none yet */
 	struct backend want[BACKENDS];
 	unsigned n;
@@ -48,7 +48,6 @@ static void look_over(struct endpoints *e, uint64_t again_us)
 	void (*first)(struct apiserver *) = e->first;
 	json_decref(e->old);
 	e->old = NULL;
-	e->busy = false;
 	e->first = NULL;
 	if (!e->stopped)
 		env_timer_start(a->env, &e->timer, again_us);
@@ -459,7 +458,6 @@ static void on_members(void *arg, const struct err *err, const struct store_memb
 static void on_timer(struct env_timer *t)
 {
 	struct endpoints *e = CONTAINER_OF(t, struct endpoints, timer);
-	e->busy = true;
 	store_members(e->server->store, true, on_members, e);
 }
 
@@ -469,7 +467,6 @@ void endpoints_start(struct apiserver *a, void (*done)(struct apiserver *a))
 	e->server = a;
 	e->first = done;
 	e->timer.fn = on_timer;
-	e->busy = true;
 	a->endpoints = e;
 	store_members(a->store, true, on_members, e);
 }
@@ -480,11 +477,6 @@ void endpoints_stop(struct apiserver *a)
 		return;
 	a->endpoints->stopped = true;
 	env_timer_stop(a->env, &a->endpoints->timer);
-}
-
-bool endpoints_busy(const struct apiserver *a)
-{
-	return a->endpoints && a->endpoints->busy;
 }
 
 void endpoints_free(struct apiserver *a)

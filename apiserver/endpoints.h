@@ -14,7 +14,6 @@ struct endpoints;
 /* Looks at once; done (never inside the call) when that look is over, whatever came of it. Then every 5 s. */
 void endpoints_start(struct apiserver *a, void (*done)(struct apiserver *a));
 void endpoints_stop(struct apiserver *a);
-bool endpoints_busy(const struct apiserver *a); /* waits for the store */
 /* Over an external etcd: ["https://HOST:PORT", ...] of those that were alive in the last look; new reference. */
 json_t *endpoints_urls(const struct apiserver *a);
 void endpoints_free(struct apiserver *a);

@@ -156,11 +156,6 @@ static void reset(struct remote *m, uint32_t id, enum spdy_status status)
 	send_spdy(m, &out);
 }
 
-void remote_reset(struct remote *m, uint32_t id)
-{
-	reset(m, id, SPDY_CANCEL);
-}
-
 void remote_pause(struct remote *m, bool pause)
 {
 	if (!m->closed)

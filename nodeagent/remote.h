@@ -30,8 +30,7 @@ struct remote *remote_accept(struct node_server *s, struct http_request *r, enum
 			     const struct remote_ops *ops, void *arg);
 /* False: taken, but enough waits now; on_drain follows. */
 bool remote_send(struct remote *m, uint32_t id, const void *data, size_t len);
-void remote_end(struct remote *m, uint32_t id); /* we say no more on it */
-void remote_reset(struct remote *m, uint32_t id);
+void remote_end(struct remote *m, uint32_t id);  /* we say no more on it */
 void remote_pause(struct remote *m, bool pause); /* read nothing; what has been read already still comes */
 void remote_close(struct remote *m);             /* what was sent still goes out; no callback follows */
 void remote_close_all(struct node_server *s);    /* as if every client had left */

@@ -351,7 +351,6 @@ void writer__lease_changed(struct engine *e, const struct store_state_lease *l);
 void writer__member_changed(struct engine *e, const struct store_state_member *m); /* its row is this now */
 void writer__flush(struct engine *e);                         /* hand over now, if nothing is under way */
 unsigned writer__next_piece(unsigned rows, uint64_t took_us); /* of a compaction, after one of so many */
-bool writer__idle(const struct engine *e);
-bool writer__clean(const struct engine *e); /* the state holds everything, durably */
+bool writer__clean(const struct engine *e);                   /* the state holds everything, durably */
 
 #endif

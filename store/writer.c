@@ -5,11 +5,6 @@
 #include "lib/core/log.h"
 #include "store/snapshot_internal.h"
 
-bool writer__idle(const struct engine *e)
-{
-	return !e->state_writing;
-}
-
 /* Of a member that was not told yet who belongs, what was applied stays out of the state (roster.c). */
 static bool too_early(const struct engine *e)
 {

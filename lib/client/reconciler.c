@@ -299,11 +299,6 @@ struct env *reconcile_env(struct reconcile *r)
 	return r->q->env;
 }
 
-struct client *reconcile_client(struct reconcile *r)
-{
-	return r->q->client;
-}
-
 void reconcile_defer(struct reconcile *r, void (*fn)(void *), void *arg)
 {
 	GROW(r->deferred, r->cap_deferred, r->n_deferred + 1);

@@ -49,7 +49,6 @@ void reconcile_again_after(struct reconcile *r, uint64_t delay_us);
 void *reconcile_alloc(struct reconcile *r, size_t size);
 void reconcile_defer(struct reconcile *r, void (*fn)(void *), void *arg);
 struct env *reconcile_env(struct reconcile *r);
-struct client *reconcile_client(struct reconcile *r);
 
 /* Events about objects, as upstream's recorder makes them: counted together when repeated (same object, reason,
  * message: count + 1 by patch), bounded in rate (25 burst, 1 per 5 min refill per object), fire and forget. */

@@ -283,22 +283,6 @@ int cgroup_enter_self_v1(const struct cgroup_fs *fs, const char *group, struct e
 	return 0;
 }
 
-int cgroup_enter(const struct cgroup_fs *fs, const char *group, pid_t pid, struct err *err)
-{
-	char path[PATH_SIZE + 32], value[32];
-	snprintf(value, sizeof(value), "%d", (int)pid);
-	for (unsigned i = 0; i < fs->n; i++) {
-		char dir[PATH_SIZE];
-		if (!path_of(fs, i, group, dir, sizeof(dir)))
-			return err_set(err, -ENAMETOOLONG, "control group %s: path is too long", group);
-		snprintf(path, sizeof(path), "%s/cgroup.procs", dir);
-		int r = write_at(path, value);
-		if (r < 0)
-			return err_set(err, r, "can't move process %d to %s: %s", (int)pid, dir, strerror(-r));
-	}
-	return 0;
-}
-
 /* Signals the processes of one folder; returns how many there were, or a negative errno. */
 static int kill_folder(const char *dir, int sig)
 {

@@ -47,8 +47,6 @@ int cgroup_open_unified(const struct cgroup_fs *fs, const char *group, int *ret_
  * without the kernel's global lock, which costs a grace period of 10 ms and more: it is skipped only for a thread that
  * moves itself by way of `tasks`. */
 int cgroup_enter_self_v1(const struct cgroup_fs *fs, const char *group, struct err *err);
-/* Move a process (0: the caller) in all of them; slow. */
-int cgroup_enter(const struct cgroup_fs *fs, const char *group, pid_t pid, struct err *err);
 /* Remove the group and everything below it; what still runs in it is killed first. Waits at most wait_ms for the dying.
  * Absent: 0. -EBUSY when something stays. */
 int cgroup_remove(const struct cgroup_fs *fs, const char *group, unsigned wait_ms, struct err *err);

@@ -260,13 +260,6 @@ int netlink_route_add(struct netlink *nl, const struct netlink_route *r, struct 
 	return run(nl, &q, 0, err, "add route", inet_ntoa(r->dst));
 }
 
-int netlink_route_del(struct netlink *nl, const struct netlink_route *r, struct err *err)
-{
-	struct request q;
-	route_fill(&q, RTM_DELROUTE, 0, r);
-	return run(nl, &q, -ESRCH, err, "delete route", inet_ntoa(r->dst));
-}
-
 struct route_list {
 	struct netlink_route *v;
 	size_t n, cap;

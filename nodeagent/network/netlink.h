@@ -41,7 +41,6 @@ struct netlink_route {
 	uint32_t table;
 };
 int netlink_route_add(struct netlink *nl, const struct netlink_route *r, struct err *err); /* exists: replaced */
-int netlink_route_del(struct netlink *nl, const struct netlink_route *r, struct err *err); /* absent: 0 */
 /* All IPv4 routes of the main table. Fresh array; caller frees. */
 int netlink_route_list(struct netlink *nl, struct netlink_route **ret, size_t *ret_n, struct err *err);
 

@@ -29,17 +29,6 @@ void cell_age(json_t *cells, const json_t *obj, int64_t now_s)
 	cell_str(cells, human_age(json_get_str(json_object_get(obj, "metadata"), "creationTimestamp", ""), now_s, age));
 }
 
-void cell_joined(json_t *cells, const json_t *list)
-{
-	_cleanup_buf_ struct buf b = BUF_INIT;
-	size_t i;
-	json_t *v;
-
-	json_array_foreach(list, i, v)
-		buf_addf(&b, "%s%s", i ? "," : "", json_is_string(v) ? json_string_value(v) : "");
-	cell_or_none(cells, buf_str(&b));
-}
-
 void cell_members(json_t *cells, const json_t *list, const char *member)
 {
 	_cleanup_buf_ struct buf b = BUF_INIT;

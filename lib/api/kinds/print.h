@@ -28,9 +28,7 @@ void cell_int(json_t *cells, int64_t v);
 void cell_or_none(json_t *cells, const char *s); /* "<none>" for NULL and "" */
 void cell_name(json_t *cells, const json_t *obj);
 void cell_age(json_t *cells, const json_t *obj, int64_t now_s);
-/* The elements of a list of strings, joined by commas; "<none>" if there are none. */
-void cell_joined(json_t *cells, const json_t *list);
-/* The same of one member of each object in a list; "" if there are none. */
+/* One member of each object in a list, joined by commas; "" if there are none. */
 void cell_members(json_t *cells, const json_t *list, const char *member);
 /* A map of labels as a selector: "a=b,c=d", sorted; "<none>" when empty. */
 void cell_labels(json_t *cells, const json_t *map);
