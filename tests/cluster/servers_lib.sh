@@ -36,7 +36,7 @@ start() {
 said() { tail -n "+${STARTS[$1]}" "$WORK/s$1.log"; }
 says() { said "$1" | grep -qE -- "$2"; } # N PATTERN
 ready() { curl -sk --max-time 2 "https://$(address "$1"):6443/readyz" | grep -qx ok; }
-await_ready() { eventually "${2:-20}" ready "$1"; }
+await_ready() { eventually "${2:-60}" ready "$1"; } # a copy of 150 MB takes its time on a busy machine
 kill9() { kill -9 "${PID[$1]}" && wait "${PID[$1]}" 2>/dev/null; true; }
 ends() { # N SECONDS: it ends by itself within that time; its exit code is in ENDED
 	local end=$((SECONDS + $2 * SLOW))
