@@ -152,7 +152,9 @@ static void deliver(struct engine *e, struct store_watch *w, uint64_t rev, size_
 
 void watch__dispatch(struct engine *e, uint64_t rev)
 {
-	size_t at = mvcc_find(&e->mvcc, rev), next;
+	size_t at = e->mvcc.n, next;
+	while (at && mvcc_at(&e->mvcc, at - 1)->mod_rev == rev) /* it is the last one: no search */
+		at--;
 	LIST_EACH (&e->watches, w, struct store_watch, node) {
 		if (w->dead)
 			continue;

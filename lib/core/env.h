@@ -28,7 +28,8 @@ struct env_post {
 	bool posted;
 };
 
-/* Where work runs. LOG and STATE are one thread each, first in first out: the store's log and state writers.
+/* Where work runs. LOG and STATE are one thread each, first in first out: the store's log and state writers;
+ * STATE has a lower priority.
  * POOL is a few threads, no order. */
 enum env_lane { ENV_LANE_POOL, ENV_LANE_LOG, ENV_LANE_STATE, ENV_LANE_COUNT };
 

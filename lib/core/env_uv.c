@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <time.h>
 
 /* A lane with a thread of its own: a queue, first in first out. */
@@ -184,10 +185,19 @@ static void on_prepare(uv_prepare_t *h)
 	arm(u);
 }
 
+/* What only follows gives way to the loop and the log, on which somebody waits. Not by more: where others keep all cores
+ * busy it still has to keep up. Of one thread: that is what Linux takes the numbers for. */
+static void give_way(void)
+{
+	(void)setpriority(PRIO_PROCESS, 0, getpriority(PRIO_PROCESS, 0) + 10);
+}
+
 static void lane_main(void *arg)
 {
 	struct lane *l = arg;
 	struct env_uv *u = l->owner;
+	if (l == &u->lanes[ENV_LANE_STATE])
+		give_way();
 	uv_mutex_lock(&l->mutex);
 	for (;;) {
 		struct list *n = list_pop(&l->queue);
