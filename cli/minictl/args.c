@@ -214,7 +214,8 @@ static void print_opts(const struct opt *o)
 
 int args_parse(struct ctl *c, const struct opt *opts, int argc, char **argv, struct args *ret, struct err *err)
 {
-	struct parse p = {.c = c, .opts = opts};
+	static const struct opt none[1];
+	struct parse p = {.c = c, .opts = opts ? opts : none};
 	global_opts(c, p.globals);
 	for (int i = 0; i < argc; i++) {
 		if (streq(argv[i], "--")) {
@@ -239,6 +240,15 @@ int args_parse(struct ctl *c, const struct opt *opts, int argc, char **argv, str
 	puts("\nGlobal options:");
 	print_opts(p.globals);
 	return 1;
+}
+
+int args_words(struct ctl *c, const struct opt *opts, int argc, char **argv, size_t words, struct args *ret,
+	       struct err *err)
+{
+	int rc = args_parse(c, opts, argc, argv, ret, err);
+	if (rc == 0 && ret->pos.n != words)
+		rc = ctl_usage(err, "usage: minictl %s", c->command->usage);
+	return rc;
 }
 
 int args_globals(struct ctl *c, int argc, char **argv, int *ret_used, struct err *err)

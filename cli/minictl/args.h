@@ -35,8 +35,11 @@ struct args {
 	bool dashes; /* there was a -- */
 };
 
-/* opts: the verb's own; the global ones are always known too. With --help, prints it and returns 1. */
+/* opts: the verb's own, NULL: none; the global ones are always known too. With --help, prints it and returns 1. */
 int args_parse(struct ctl *c, const struct opt *opts, int argc, char **argv, struct args *ret, struct err *err);
+/* The same for a verb that takes just so many words: any other number says how it is used. */
+int args_words(struct ctl *c, const struct opt *opts, int argc, char **argv, size_t words, struct args *ret,
+	       struct err *err);
 /* The global options up to the first word that is none of them: *ret_used words. */
 int args_globals(struct ctl *c, int argc, char **argv, int *ret_used, struct err *err);
 /* Comma-separated text, split. */

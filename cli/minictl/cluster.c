@@ -91,15 +91,6 @@ static int print_table(struct table *t)
 	return 0;
 }
 
-static int parse(struct ctl *c, int argc, char **argv, const struct opt *opts, size_t words, struct args *args,
-		 struct err *err)
-{
-	int rc = args_parse(c, opts, argc, argv, args, err);
-	if (rc == 0 && args->pos.n != words)
-		rc = ctl_usage(err, "usage: minictl %s", c->command->usage);
-	return rc;
-}
-
 static int parse_output(const char *form, struct output *out, struct err *err)
 {
 	int rc = output_parse(form, out, err);
@@ -136,7 +127,7 @@ int verb_cluster_list(struct ctl *c, int argc, char **argv, struct err *err)
 	struct args args = {0};
 	struct output out = {0};
 	_cleanup_json_ json_t *cluster = NULL;
-	int rc = parse(c, argc, argv, opts, 0, &args, err);
+	int rc = args_words(c, opts, argc, argv, 0, &args, err);
 	if (rc)
 		return MIN(rc, 0);
 	rc = parse_output(form, &out, err);
@@ -327,7 +318,7 @@ int verb_cluster_status(struct ctl *c, int argc, char **argv, struct err *err)
 	struct output out = {0};
 	struct asked asked[MEMBERS_LIMIT] = {{0}};
 	_cleanup_json_ json_t *cluster = NULL;
-	int rc = parse(c, argc, argv, opts, 0, &args, err);
+	int rc = args_words(c, opts, argc, argv, 0, &args, err);
 	if (rc)
 		return MIN(rc, 0);
 	rc = parse_output(form, &out, err);
@@ -407,10 +398,9 @@ struct change_verb {
 
 static int change_member(struct ctl *c, int argc, char **argv, const struct change_verb *v, struct err *err)
 {
-	const struct opt opts[] = {OPTS_END};
 	struct args args = {0};
 	_cleanup_json_ json_t *answer = NULL;
-	int rc = parse(c, argc, argv, opts, 1, &args, err);
+	int rc = args_words(c, NULL, argc, argv, 1, &args, err);
 	if (rc)
 		return MIN(rc, 0);
 	const char *who = args.pos.items[0];
@@ -449,10 +439,9 @@ int verb_cluster_demote(struct ctl *c, int argc, char **argv, struct err *err)
 
 int verb_cluster_move_leader(struct ctl *c, int argc, char **argv, struct err *err)
 {
-	const struct opt opts[] = {OPTS_END};
 	struct args args = {0};
 	_cleanup_json_ json_t *body = json_object(), *answer = NULL, *after = NULL;
-	int rc = args_parse(c, opts, argc, argv, &args, err);
+	int rc = args_parse(c, NULL, argc, argv, &args, err);
 	if (rc)
 		return MIN(rc, 0);
 	if (args.pos.n > 1)
@@ -516,7 +505,7 @@ int verb_cluster_add(struct ctl *c, int argc, char **argv, struct err *err)
 	struct args args = {0};
 	char token[JOIN_TOKEN_TEXT_MAX];
 	_cleanup_json_ json_t *cluster = NULL;
-	int rc = parse(c, argc, argv, opts, 1, &args, err);
+	int rc = args_words(c, opts, argc, argv, 1, &args, err);
 	if (rc)
 		return MIN(rc, 0);
 	const char *name = args.pos.items[0], *wish = witness ? "witness" : learner ? "learner" : "voter";

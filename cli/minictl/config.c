@@ -138,10 +138,9 @@ int verb_config_view(struct ctl *c, int argc, char **argv, struct err *err)
 
 int verb_config_current_context(struct ctl *c, int argc, char **argv, struct err *err)
 {
-	const struct opt opts[] = {OPTS_END};
 	struct args args = {0};
 	_cleanup_json_ json_t *doc = NULL;
-	int rc = args_parse(c, opts, argc, argv, &args, err);
+	int rc = args_parse(c, NULL, argc, argv, &args, err);
 	if (rc)
 		return MIN(rc, 0);
 	rc = load(c, &doc, err);
@@ -212,10 +211,9 @@ int verb_config_get_contexts(struct ctl *c, int argc, char **argv, struct err *e
 
 int verb_config_use_context(struct ctl *c, int argc, char **argv, struct err *err)
 {
-	const struct opt opts[] = {OPTS_END};
 	struct args args = {0};
 	_cleanup_json_ json_t *doc = NULL;
-	int rc = args_parse(c, opts, argc, argv, &args, err);
+	int rc = args_parse(c, NULL, argc, argv, &args, err);
 	if (rc)
 		return MIN(rc, 0);
 	if (args.pos.n != 1)

@@ -271,9 +271,8 @@ int verb_image_ls(struct ctl *c, int argc, char **argv, struct err *err)
 
 int verb_image_rm(struct ctl *c, int argc, char **argv, struct err *err)
 {
-	const struct opt opts[] = {OPTS_END};
 	struct args args = {0};
-	int rc = args_parse(c, opts, argc, argv, &args, err);
+	int rc = args_parse(c, NULL, argc, argv, &args, err);
 	if (rc)
 		return MIN(rc, 0);
 	if (args.pos.n == 0)

@@ -136,10 +136,9 @@ int verb_api_resources(struct ctl *c, int argc, char **argv, struct err *err)
 
 int verb_api_versions(struct ctl *c, int argc, char **argv, struct err *err)
 {
-	const struct opt opts[] = {OPTS_END};
 	struct args args = {0};
 	struct strings versions = {0};
-	int rc = args_parse(c, opts, argc, argv, &args, err);
+	int rc = args_parse(c, NULL, argc, argv, &args, err);
 	if (rc)
 		return MIN(rc, 0);
 	rc = group_versions(c, true, &versions, err);
@@ -153,10 +152,9 @@ int verb_api_versions(struct ctl *c, int argc, char **argv, struct err *err)
 
 int verb_cluster_info(struct ctl *c, int argc, char **argv, struct err *err)
 {
-	const struct opt opts[] = {OPTS_END};
 	struct args args = {0};
 	_cleanup_json_ json_t *version = NULL;
-	int rc = args_parse(c, opts, argc, argv, &args, err);
+	int rc = args_parse(c, NULL, argc, argv, &args, err);
 	if (rc)
 		return MIN(rc, 0);
 	if (args.pos.n)

@@ -229,9 +229,8 @@ static void print_kinds(void)
 
 int verb_completion(struct ctl *c, int argc, char **argv, struct err *err)
 {
-	const struct opt opts[] = {OPTS_END};
 	struct args args = {0};
-	int rc = args_parse(c, opts, argc, argv, &args, err);
+	int rc = args_parse(c, NULL, argc, argv, &args, err);
 	if (rc)
 		return MIN(rc, 0);
 	if (args.pos.n != 1 || !streq(args.pos.items[0], "bash"))

@@ -110,14 +110,11 @@ static int fetch(struct ctl *c, struct save *save, struct snapshot_file_info *re
 
 int verb_snapshot_save(struct ctl *c, int argc, char **argv, struct err *err)
 {
-	const struct opt opts[] = {OPTS_END};
 	struct args args = {0};
 	struct snapshot_file_info info = {0};
-	int rc = args_parse(c, opts, argc, argv, &args, err);
+	int rc = args_words(c, NULL, argc, argv, 1, &args, err);
 	if (rc)
 		return MIN(rc, 0);
-	if (args.pos.n != 1)
-		return ctl_usage(err, "usage: minictl %s", c->command->usage);
 	const char *path = args.pos.items[0], *tmp = keepf("%s.part", path);
 	struct save save = {.tmp = tmp, .fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600)};
 	if (save.fd < 0)
@@ -144,11 +141,9 @@ int verb_snapshot_inspect(struct ctl *c, int argc, char **argv, struct err *err)
 	struct args args = {0};
 	struct output out = {0};
 	struct snapshot_file_info info = {0};
-	int rc = args_parse(c, opts, argc, argv, &args, err);
+	int rc = args_words(c, opts, argc, argv, 1, &args, err);
 	if (rc)
 		return MIN(rc, 0);
-	if (args.pos.n != 1)
-		return ctl_usage(err, "usage: minictl %s", c->command->usage);
 	rc = output_parse(form, &out, err);
 	if (rc == 0)
 		rc = snapshot_file_verify(args.pos.items[0], &info, err);
@@ -190,13 +185,12 @@ static int copy_file(const char *from, const char *to, struct err *err)
 
 int verb_snapshot_restore(struct ctl *c, int argc, char **argv, struct err *err)
 {
-	const struct opt opts[] = {OPTS_END};
 	struct args args = {0};
 	struct snapshot_file_info info = {0};
-	int rc = args_parse(c, opts, argc, argv, &args, err);
+	int rc = args_words(c, NULL, argc, argv, 1, &args, err);
 	if (rc)
 		return MIN(rc, 0);
-	if (args.pos.n != 1 || str_empty(c->dir))
+	if (str_empty(c->dir))
 		return ctl_usage(err, "usage: minictl %s", c->command->usage);
 	const char *file = args.pos.items[0], *store = keepf("%s/store", c->dir);
 	if (file_exists(store))

@@ -6,21 +6,6 @@
 #include "tests/support/store/several.h"
 #include "tests/support/tap.h"
 
-static int setup(void **state)
-{
-	struct several *s = NEW(struct several);
-	several_init(s);
-	*state = s;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	several_done(*state);
-	free(*state);
-	return 0;
-}
-
 struct alarms {
 	bool done;
 	size_t n;
@@ -152,7 +137,7 @@ static void all_have_to_say_so(void **state)
 	assert_int_equal(waiting(e), 1);
 }
 
-#define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+#define T(fn) cmocka_unit_test_setup_teardown(fn, several_setup, several_teardown)
 static const struct CMUnitTest tests[] = {T(the_same_is_quiet), T(a_difference_is_told_and_taken_back),
 					  T(all_have_to_say_so)};
 RUN_TESTS(tests)

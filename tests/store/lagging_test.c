@@ -26,13 +26,6 @@ static int setup(void **state)
 	return 0;
 }
 
-static int teardown(void **state)
-{
-	several_done(*state);
-	free(*state);
-	return 0;
-}
-
 /* So much that the log does not reach back any more. */
 static void write_much(struct several *s, size_t at, char fill)
 {
@@ -299,7 +292,7 @@ static void leases_come_along(void **state)
 	assert_int_equal(fx_get(f, "leased/a", 0)->n_kvs + fx_get(f, "leased/b", 0)->n_kvs, 0);
 }
 
-#define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+#define T(fn) cmocka_unit_test_setup_teardown(fn, setup, several_teardown)
 static const struct CMUnitTest tests[] = {T(is_caught_up),
 					  T(goes_on_after_a_restart),
 					  T(leader_changes_meanwhile),

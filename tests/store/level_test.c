@@ -6,21 +6,6 @@
 #include "tests/support/store/several.h"
 #include "tests/support/tap.h"
 
-static int setup(void **state)
-{
-	struct several *s = NEW(struct several);
-	several_init(s);
-	*state = s;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	several_done(*state);
-	free(*state);
-	return 0;
-}
-
 struct seen {
 	bool done;
 	unsigned level;
@@ -278,7 +263,7 @@ static void at_level_1_entries_are_as_they_were(void **state)
 	}
 }
 
-#define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+#define T(fn) cmocka_unit_test_setup_teardown(fn, several_setup, several_teardown)
 static const struct CMUnitTest tests[] = {T(rises_with_the_last_one),
 					  T(older_program_does_not_open),
 					  T(older_program_meets_the_entry),

@@ -11,21 +11,6 @@
 #include "tests/support/store/several.h"
 #include "tests/support/tap.h"
 
-static int setup(void **state)
-{
-	struct several *s = NEW(struct several);
-	several_init(s);
-	*state = s;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	several_done(*state);
-	free(*state);
-	return 0;
-}
-
 static int put(struct several *s, size_t at, const char *key, const char *value)
 {
 	return fx_put(&s->servers[at].f, key, value)->err.code;
@@ -685,7 +670,7 @@ static void a_new_leader_applies_first(void **state)
 	assert_false(e->wishes_due);
 }
 
-#define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+#define T(fn) cmocka_unit_test_setup_teardown(fn, several_setup, several_teardown)
 static const struct CMUnitTest tests[] = {
 	T(grows),
 	T(joined_knows_the_founders),

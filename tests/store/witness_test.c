@@ -30,13 +30,6 @@ static int setup(void **state)
 	return 0;
 }
 
-static int teardown(void **state)
-{
-	several_done(*state);
-	free(*state);
-	return 0;
-}
-
 static struct engine *engine(struct several *s, size_t i)
 {
 	return engine_of(s->servers[i].f.store);
@@ -326,7 +319,7 @@ static void leads_and_writes_nothing(void **state)
 	store_cmd_done(&name);
 }
 
-#define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+#define T(fn) cmocka_unit_test_setup_teardown(fn, setup, several_teardown)
 static const struct CMUnitTest tests[] = {T(is_caught_up), cmocka_unit_test(dies_on_the_way), T(restarts_on_the_way),
 					  T(keeps_its_promises), T(leads_and_writes_nothing)};
 RUN_TESTS(tests)

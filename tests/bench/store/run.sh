@@ -7,16 +7,7 @@
 # Runs in network, mount and pid namespaces of its own; state lies under BENCH_DIR (default /var/tmp), which should be on
 # the kind of disk that counts.
 set -u
-if [ -z "${MINI_BENCH_HOST:-}" ]; then
-	[ "$(id -u)" = 0 ] || { echo "bench-store: namespaces need root" >&2; exit 1; }
-	export MINI_BENCH_HOST=1
-	if [ -n "${BENCH_OUT:-}" ]; then
-		unshare --mount --net --pid --fork --kill-child --mount-proc bash "$0" "$@" | tee "$BENCH_OUT.new"
-		[ "${PIPESTATUS[0]}" = 0 ] && mv "$BENCH_OUT.new" "$BENCH_OUT"
-		exit
-	fi
-	exec unshare --mount --net --pid --fork --kill-child --mount-proc bash "$0" "$@"
-fi
+. "$(dirname "$0")/../namespaces.sh"
 cd "$(dirname "$0")/../../.." || exit 1
 TOP=$PWD B=${B:-build}
 [[ $B == /* ]] || B=$TOP/$B

@@ -106,6 +106,21 @@ void several_done(struct several *s)
 	env_sim_free(s->env);
 }
 
+int several_setup(void **state)
+{
+	struct several *s = NEW(struct several);
+	several_init(s);
+	*state = s;
+	return 0;
+}
+
+int several_teardown(void **state)
+{
+	several_done(*state);
+	free(*state);
+	return 0;
+}
+
 int several_start(struct several *s, size_t i, struct err *err)
 {
 	struct fixture *f = &s->servers[i].f;

@@ -30,6 +30,9 @@ struct several {
 
 void several_init(struct several *s);
 void several_done(struct several *s);
+/* The same as cmocka's setup and teardown of a test. */
+int several_setup(void **state);
+int several_teardown(void **state);
 /* The first n are voters from the first day on, and run. */
 void several_found(struct several *s, size_t n);
 /* A new directory that waits to be told; see several_add. */
