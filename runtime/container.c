@@ -360,6 +360,8 @@ int container_start(const struct runtime_global *g, const char *id, struct err *
 	if (st.status != OCI_CREATED)
 		return err_set(err, st.status == OCI_RUNNING ? -EALREADY : -ESRCH,
 			       "container %s can't be started: it is %s", id, oci_status_str(st.status));
+	/* before it runs: one that ends at once has ended later than this */
+	st.started_us = wall_us();
 	fd = connect_start(dir_fd);
 	/* Nobody listens, but it lives: an earlier start came this far and died before it could write that down. */
 	if (fd < 0 && fd != -ECONNREFUSED && fd != -ENOENT)
@@ -367,7 +369,6 @@ int container_start(const struct runtime_global *g, const char *id, struct err *
 	if (fd >= 0 && (sync_send(fd, SYNC_START, NULL) < 0 || (r = sync_receive(fd, &kind, err)) < 0))
 		return r < 0 ? r : err_set(err, -EIO, "container %s: its init is gone", id);
 	st.status = OCI_RUNNING;
-	st.started_us = wall_us();
 	(void)!unlinkat(dir_fd, "start.sock", 0);
 	if ((r = oci_state_write(g->root, &st, err)) < 0)
 		return r;

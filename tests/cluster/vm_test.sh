@@ -4,7 +4,7 @@
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 export B=${B:-build}
-LIMIT=${VM_LIMIT:-240}
+LIMIT=${VM_LIMIT:-360}
 dir=$PWD/build/vm
 [[ $B = /* ]] || B=$PWD/$B
 
