@@ -36,18 +36,18 @@ expect "a third" 'mini is ready' server c --join https://$A:7443 --token "$T"
 "$MINID" agent --dir "$WORK/n" --node-name n1 --node-ip $A --detach --join https://$A:6443 \
 	--token "$("$MINID" token create --dir "$WORK/a" --role agent)" >"$WORK/n.out" 2>&1
 expect "a node beside them" 'mini is ready' cat "$WORK/n.out"
-check "an EndpointSlice for each port" eventually 15 slices_are a "$A:6443 $A:7443 $A:8443"
+check "an EndpointSlice for each port" eventually 90 slices_are a "$A:6443 $A:7443 $A:8443"
 is "a subset, too" "$A:6443 $A:7443 $A:8443" "$(subsets a)"
-check "the kernel knows all three" eventually 10 kernel_leads_to "6443 7443 8443"
+check "the kernel knows all three" eventually 60 kernel_leads_to "6443 7443 8443"
 check "the service answers" many_answers
 kill -9 "$(cut -d' ' -f1 "$WORK/a/server.lock")"
-check "one is killed: its slice goes" eventually 20 slices_are b "$A:7443 $A:8443"
+check "one is killed: its slice goes" eventually 90 slices_are b "$A:7443 $A:8443"
 is "its subset too" "$A:7443 $A:8443" "$(subsets b)"
-check "and the rules to it" eventually 10 kernel_leads_to "7443 8443"
+check "and the rules to it" eventually 60 kernel_leads_to "7443 8443"
 check "every connection is answered" many_answers
-check "the node is ready all the while" kc b wait node/n1 --for=condition=Ready --timeout=15s
+check "the node is ready all the while" kc b wait node/n1 --for=condition=Ready --timeout=60s
 expect "it comes back" 'mini is ready' server a
-check "and into the service" eventually 20 slices_are b "$A:6443 $A:7443 $A:8443"
+check "and into the service" eventually 90 slices_are b "$A:6443 $A:7443 $A:8443"
 [ "$TAP_BAD" = 0 ] || { iptables-save -t nat | grep default/kubernetes | sed 's/^/# /'; tail -n 15 "$WORK/n/minid.log" | sed 's/^/# /'; }
 check "the node stops" "$MINID" stop --dir "$WORK/n"
 "$MINID" agent --reset --dir "$WORK/n" >/dev/null 2>&1

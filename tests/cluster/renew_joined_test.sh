@@ -35,22 +35,23 @@ kn() { shift; k --kubeconfig /dev/null --server https://10.77.0.1:6443 --insecur
 start 2 --name s2 --join https://10.77.0.1:6443 --token "$(token 1)"
 check "a second server" await_ready 2
 start 3 --name w --witness --join https://10.77.0.1:6443 --token "$(token 1 --witness --name w)"
-check "a witness" eventually 20 says 3 'is ready'
+check "a witness" eventually 90 says 3 'is ready'
 nsenter --net=/run/netns/s4 "$MINID" agent --dir "$N" --node-name n1 --node-ip 10.77.0.4 --detach \
 	--join https://10.77.0.1:6443 --token "$(token 1 --role agent)" >"$WORK/n.out" 2>&1
 expect "a node" 'is ready' cat "$WORK/n.out"
-check "which is ready" eventually 20 kn 1 wait node/n1 --for=condition=Ready --timeout=10s
+check "which is ready" eventually 90 kn 1 wait node/n1 --for=condition=Ready --timeout=60s
 node=$(shown 10.77.0.4:10250) witness=$(shown 10.77.0.3:6444) client=$(serial "$N/pki/kubelet-client.crt") proxy=$(serial "$N/pki/kube-proxy.crt")
 begin=$SECONDS
 is "the node has no key of the CA" "" "$(ls "$N/pki/ca.key" "$WORK/s3/pki/ca.key" 2>/dev/null)"
-check "the node shows another certificate after a while" eventually $LIFE shows_another 10.77.0.4:10250 "$node"
+check "the node shows another certificate after a while" eventually 90 shows_another 10.77.0.4:10250 "$node"
 is "of the same name" "$(name_of "$node")" "$(name_of "$(shown 10.77.0.4:10250)")"
-check "has another as a client" eventually $LIFE another "$N/pki/kubelet-client.crt" "$client"
-check "and another for its proxy" eventually $LIFE another "$N/pki/kube-proxy.crt" "$proxy"
-check "the witness shows another" eventually $LIFE shows_another 10.77.0.3:6444 "$witness"
+check "has another as a client" eventually 90 another "$N/pki/kubelet-client.crt" "$client"
+check "and another for its proxy" eventually 90 another "$N/pki/kube-proxy.crt" "$proxy"
+check "the witness shows another" eventually 90 shows_another 10.77.0.3:6444 "$witness"
 is "of the same name" "$(name_of "$witness")" "$(name_of "$(shown 10.77.0.3:6444)")"
-for f in "$N/pki/kubelet" "$N/pki/kubelet-client" "$N/pki/kube-proxy" "$WORK/s3/pki/server"; do check "$(basename "$f"): key and certificate belong together" pair "$f"; done
-is "no key is left over" "" "$(ls "$N"/pki/*-next.key "$WORK"/s3/pki/*-next.key 2>/dev/null)"
+for f in "$N/pki/kubelet" "$N/pki/kubelet-client" "$N/pki/kube-proxy" "$WORK/s3/pki/server"; do check "$(basename "$f"): key and certificate belong together" eventually 60 pair "$f"; done
+no_next() { [ -z "$(ls "$N"/pki/*-next.key "$WORK"/s3/pki/*-next.key 2>/dev/null)" ]; }
+check "no key is left over" eventually 60 no_next
 # a connection outlives its certificate: new ones need the new
 while [ $((SECONDS - begin)) -le $LIFE ]; do busybox usleep 200000; done
 kill9 2
@@ -58,7 +59,7 @@ kill9 1
 start 1
 check "when the first ones are over, a server comes back by the witness's vote alone" await_ready 1
 then=$(lease_at)
-check "and the node finds it: its lease is renewed" eventually 20 renewed "$then"
+check "and the node finds it: its lease is renewed" eventually 90 renewed "$then"
 [ "$TAP_BAD" = 0 ] || { tail -n 20 "$N/minid.log" | sed 's/^/# node: /'; said_all; }
 check "the node stops" "$MINID" stop --dir "$N"
 # a crash between the new certificate and its key's getting into its place
