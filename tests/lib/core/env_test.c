@@ -3,6 +3,7 @@
 #include "lib/core/env_uv.h"
 #include "tests/support/tap.h"
 
+#include <sys/resource.h>
 #include <time.h>
 
 struct world {
@@ -145,6 +146,35 @@ static void a_turn_at_a_time_reaches_a_timer(void **state)
 	}
 }
 
+struct look {
+	struct env_work work;
+	int nice;
+	bool done;
+};
+
+static void look_at_nice(struct env_work *w)
+{
+	CONTAINER_OF(w, struct look, work)->nice = getpriority(PRIO_PROCESS, 0);
+}
+
+static void looked(struct env_work *w)
+{
+	CONTAINER_OF(w, struct look, work)->done = true;
+}
+
+static void what_only_follows_gives_way(void **state)
+{
+	struct world *w = *state;
+	struct look log = {.work = {.work = look_at_nice, .done = looked, .lane = ENV_LANE_LOG}}, follows = log;
+	follows.work.lane = ENV_LANE_STATE;
+	env_submit(w->env, &log.work);
+	env_submit(w->env, &follows.work);
+	while (!log.done || !follows.done)
+		uv_run(&w->loop, UV_RUN_ONCE);
+	assert_int_equal(log.nice, getpriority(PRIO_PROCESS, 0));
+	assert_int_equal(follows.nice, MIN(log.nice + 10, 19));
+}
+
 static void many_timers_keep_their_order(void **state)
 {
 	struct world *w = *state;
@@ -273,6 +303,7 @@ int main(void)
 		BOTH(posts_run_later_and_once),
 		BOTH(work_runs_on_every_lane_and_is_answered),
 		{"a_turn_at_a_time_reaches_a_timer (uv)", a_turn_at_a_time_reaches_a_timer, setup_uv, teardown, NULL},
+		{"what_only_follows_gives_way (uv)", what_only_follows_gives_way, setup_uv, teardown, NULL},
 		cmocka_unit_test(the_simulated_world_is_the_same_every_time),
 		cmocka_unit_test(the_wall_clock_can_be_stepped),
 	};
