@@ -25,6 +25,34 @@ static void node_is_registered(void **state)
 	assert_in_range(fake_calls(w->client, CLIENT_PATCH, "Node", "status") - writes, 1, 2);
 }
 
+static bool refuse_lease(void *arg, const struct client_request *req, struct err *err)
+{
+	int *left = arg;
+	if (req->verb != CLIENT_PATCH || !streq(req->kind->kind, "Lease") || !*left)
+		return false;
+	--*left;
+	err_status(err, ERR_SERVICE_UNAVAILABLE, "no quorum");
+	return true;
+}
+
+/* Forty seconds without a renewal, and the node counts as gone: it does not wait for the next heartbeat. */
+static void a_lease_that_is_late(void **state)
+{
+	struct world *w = *state;
+	int left = 1;
+	agent_up(w);
+	run(w, 100);
+	fake_react(w->client, refuse_lease, &left);
+	uint64_t rv = fake_find(w->client, "Lease", "kube-node-lease", "n1")->rv;
+	for (int i = 0; i < 110 && left; i++)
+		run(w, 100);
+	assert_int_equal(left, 0);
+	assert_int_equal(fake_find(w->client, "Lease", "kube-node-lease", "n1")->rv, rv);
+	run(w, 2000);
+	assert_true(fake_find(w->client, "Lease", "kube-node-lease", "n1")->rv > rv);
+	fake_react(w->client, NULL, NULL);
+}
+
 static void pod_runs(void **state)
 {
 	struct world *w = *state;
@@ -746,6 +774,7 @@ static void ids_carry_what_is_needed(void **state)
 #define T(f) cmocka_unit_test_setup_teardown(f, world_setup, world_teardown)
 static const struct CMUnitTest tests[] = {
 	T(node_is_registered),
+	T(a_lease_that_is_late),
 	T(pod_runs),
 	T(status_golden),
 	T(crash_loop_backs_off),
