@@ -34,7 +34,8 @@ enum {
 	BUG_REMOVED_GOES_ON = 23,      /* a removed member does not end */
 	BUG_RENEWED_ENDS = 24,         /* a lease ends that was renewed after its end was proposed */
 	BUG_COPY_UNVERIFIED = 25,      /* a copy's half is believed to be there, and the whole to be sound */
-	BUG_COUNT = 25
+	BUG_PAGE_UNCHECKED = 26,       /* a page of the state is taken as it is read */
+	BUG_COUNT = 26
 };
 
 #endif

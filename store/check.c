@@ -50,8 +50,12 @@ static void hashed(struct env_work *w)
 	e->snapshots->making--;
 	e->snapshots->works--;
 	env_post(e->env, &e->pump);
-	if (c->result == -EUCLEAN)
-		log_error("store", "the state's database is damaged: remove this member and add it anew");
+	if (c->result == -EUCLEAN) { /* the others have what it held */
+		_cleanup_err_ struct err err = ERR_INIT;
+		err_set(&err, -EUCLEAN, "the state's database %s is damaged", c->path);
+		store_state_condemn(e->state);
+		replica__fatal(e, &err);
+	}
 	if (c->result || e->failed || call__admit(e, 1, NULL))
 		return; /* compacted meanwhile, say: the next one will do */
 	struct store_cmd cmd;

@@ -56,15 +56,18 @@ static int run(sqlite3 *db, const char *sql)
 int state__open_db(struct store_disk *disk, const char *path, int flags, int cache_kib, sqlite3 **ret)
 {
 	sqlite3 *db = NULL;
-	int rc = sqlite3_open_v2(path, &db, flags | SQLITE_OPEN_NOMUTEX, disk->vfs);
+	const char *vfs = state__vfs(disk);
+	int rc = vfs ? sqlite3_open_v2(path, &db, flags | SQLITE_OPEN_NOMUTEX, vfs) : SQLITE_NOMEM;
 	if (rc != SQLITE_OK) {
 		rc = db ? state__error(db) : -ENOMEM;
 		sqlite3_close(db);
 		return rc ? rc : -EIO;
 	}
 	char pragma[64];
-	snprintf(pragma, sizeof(pragma), "PRAGMA cache_size=-%d", cache_kib);
+	int reserved = STATE_PAGE_RESERVED; /* in a new database; one that there is keeps what it has */
+	snprintf(pragma, sizeof(pragma), "PRAGMA page_size=%u; PRAGMA cache_size=-%d", STATE_PAGE, cache_kib);
 	sqlite3_busy_timeout(db, 5000);
+	sqlite3_file_control(db, "main", SQLITE_FCNTL_RESERVE_BYTES, &reserved);
 	sqlite3_exec(db, pragma, NULL, NULL, NULL);
 	*ret = db;
 	return 0;
@@ -218,10 +221,34 @@ static int take_format(struct store_state *st, struct err *err)
 		rc = run(st->db, schema);
 	if (!rc && format == 1)
 		rc = run(st->db, "ALTER TABLE lease ADD COLUMN renewed INTEGER NOT NULL DEFAULT 0");
-	if (!rc && format)
-		rc = run(st->db, "UPDATE meta SET value=2 WHERE name='format'");
-	_Static_assert(STORE_STATE_FORMAT == 2, "the statement above says so too");
+	if (!rc && format && format < STORE_STATE_FORMAT)
+		rc = run(st->db, "UPDATE meta SET value=3 WHERE name='format'");
+	_Static_assert(STORE_STATE_FORMAT == 3, "the statement above says so too");
+	if (!rc && !format)
+		rc = run(st->db, "PRAGMA application_id=0x6d696e69");
+	_Static_assert(STATE_APP_ID == 0x6d696e69, "the statement above says so too");
 	return rc ? rc : run(st->db, "COMMIT");
+}
+
+void store_state_condemn(struct store_state *st)
+{
+	struct store_file *f = NULL;
+	_cleanup_free_ char *mark = xasprintf("%s-damaged", st->path);
+	_cleanup_free_ char *dir = xstrndup(st->path, (size_t)(strrchr(st->path, '/') - st->path));
+	if (st->disk->ops->open(st->disk, mark, true, &f) == 0)
+		st->disk->ops->close(f);
+	st->disk->ops->sync_dir(st->disk, dir);
+}
+
+static int check_condemned(struct store_disk *disk, const char *path, struct err *err)
+{
+	struct store_file *f = NULL;
+	_cleanup_free_ char *mark = xasprintf("%s-damaged", path);
+	int rc = disk->ops->open(disk, mark, false, &f);
+	if (rc)
+		return rc == -ENOENT ? 0 : rc;
+	disk->ops->close(f);
+	return err_set(err, -EUCLEAN, "the state %s was found damaged while it was in use", path);
 }
 
 int store_state_open(struct store_disk *disk, const char *path, struct store_state **ret, struct store_state_meta *meta,
@@ -232,7 +259,9 @@ int store_state_open(struct store_disk *disk, const char *path, struct store_sta
 	_cleanup_err_ struct err why = ERR_INIT;
 	st->path = xstrdup(path);
 	st->disk = disk;
-	int rc = make_private(disk, path);
+	int rc = check_condemned(disk, path, &why);
+	if (!rc)
+		rc = make_private(disk, path);
 	if (!rc)
 		rc = settle_wal(disk, path);
 	if (!rc)

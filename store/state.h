@@ -4,8 +4,11 @@
  * lease, member and meta hold the rest; each batch changes all of them and the applied index in one transaction. A
  * commit is atomic but durable only after a checkpoint: until then the log has it.
  *
- * Format 2 added the members and what renewed a lease. A state of format 1 is copied beside itself (state-before-format-2.db) before anything in
- * it is changed.
+ * Format 2 added the members and what renewed a lease; format 3 checksums in the pages (state_vfs.c), in databases that
+ * were begun with it. A state of an older format is copied beside itself (state-before-format-3.db) before anything in it
+ * is changed.
+ *
+ * A page whose checksum does not fit is -EUCLEAN, wherever it is read.
  *
  * Threads: open and load on the loop at start; store_state_write() on the state lane, one at a time; a reader of its
  * own for the pool, one query at a time. Batches and queries touch only what they were handed.
@@ -20,7 +23,7 @@
 #include "store/disk.h"
 #include "store/mvcc.h"
 
-#define STORE_STATE_FORMAT 2
+#define STORE_STATE_FORMAT 3
 #define STORE_ALARM_MAX    256
 #define STORE_COMPACT_ROWS 1000
 #define STORE_SUB_BITS     20 /* versions in one revision */
@@ -41,6 +44,8 @@ struct store_state_meta {
 int store_state_open(struct store_disk *disk, const char *path, struct store_state **ret, struct store_state_meta *meta,
 		     struct err *err);
 void store_state_close(struct store_state *st); /* accepts NULL */
+/* It was found damaged, and others hold the same: it is not to be opened again (-EUCLEAN). Blocking. */
+void store_state_condemn(struct store_state *st);
 
 /* A member as the log made it: what raft knows of it (leader, active, match) is not kept. */
 struct store_state_member {

@@ -6,6 +6,9 @@
 
 static int copy_pages(sqlite3 *from, sqlite3 *to)
 {
+	int sums = -1; /* pages may be written before the first one */
+	sqlite3_file_control(from, "main", STATE_FCNTL_SUMS, &sums);
+	sqlite3_file_control(to, "main", STATE_FCNTL_SUMS, &sums);
 	sqlite3_backup *b = sqlite3_backup_init(to, "main", from, "main");
 	if (!b)
 		return state__error(to) ? state__error(to) : -EIO;

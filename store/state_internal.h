@@ -6,6 +6,15 @@
 
 #include "store/state.h"
 
+#define STATE_PAGE          4096u
+#define STATE_PAGE_RESERVED 8u
+#define STATE_APP_ID        0x6d696e69u /* "mini" */
+/* A file control of that VFS, with an int: 0 or 1 sets whether pages get checksums, before there is a first page that
+ * says so; -1 only asks; it becomes what holds. */
+#define STATE_FCNTL_SUMS 1000
+/* state_vfs.c: the SQLite VFS over that disk's own that gives pages checksums. Any thread. NULL: it cannot be had. */
+const char *state__vfs(const struct store_disk *disk);
+
 int state__error(sqlite3 *db); /* the last error of db as a negative errno */
 int state__open_db(struct store_disk *disk, const char *path, int flags, int cache_kib, sqlite3 **ret);
 /* The database at `from` as of one commit, in a new file `to`, and what it says of itself; ret_keys: how many are live.

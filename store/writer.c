@@ -100,6 +100,9 @@ static void failed(struct engine *e)
 	}
 	_cleanup_err_ struct err err = ERR_INIT;
 	err_set(&err, b->result, "the state cannot be written: %s", b->message);
+	if (b->result == -EUCLEAN &&
+	    !replica__alone(e)) /* one that is alone has nobody to get it from: it may still start */
+		store_state_condemn(e->state);
 	replica__fatal(e, &err);
 }
 

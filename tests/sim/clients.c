@@ -63,9 +63,16 @@ static unsigned key_number(const char *name)
 	return n;
 }
 
-static uint64_t value_number(const struct blob *b)
+/* As value_blob() made it, to the last byte. */
+uint64_t sim_value(const struct blob *b)
 {
-	return b ? strtoull(b->data, NULL, 10) : 0;
+	char *end = NULL;
+	uint64_t value = b ? strtoull(b->data, &end, 10) : 0;
+	size_t rest = b ? b->len - (size_t)(end - b->data) : 0;
+	if (b && (!rest || *end != ' ' || (rest > 1 && end[1] != '.') ||
+		  (rest > 2 && memcmp(end + 1, end + 2, rest - 2) != 0)))
+		sim_violation("a value is not what was written: %.20s", b->data);
+	return value;
 }
 
 static struct blob *value_blob(uint64_t value)
@@ -82,7 +89,7 @@ static struct blob *value_blob(uint64_t value)
 static struct seen_kv seen_of(const struct store_kv *kv)
 {
 	return (struct seen_kv){.key = key_number(kv->key),
-				.value = value_number(kv->value),
+				.value = sim_value(kv->value),
 				.create = kv->create_rev,
 				.mod = kv->mod_rev,
 				.version = kv->version,
@@ -185,7 +192,7 @@ static struct seen *begin(const struct op *o, enum seen_kind kind, uint64_t rev,
 
 static uint64_t prev_value(const struct store_kv *prev)
 {
-	return value_number(prev->value);
+	return sim_value(prev->value);
 }
 
 static void wrote(struct op *o, const struct store_txn_resp *r)

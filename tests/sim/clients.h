@@ -42,6 +42,7 @@ struct sim_users {
 	uint64_t answered, refused, unknown, compactions, expired_watches;
 };
 
+uint64_t sim_value(const struct blob *b); /* its number; 0: there is none */
 void users_init(struct sim_users *u, struct sim_server *servers, size_t n);
 void users_run(struct sim_users *u);   /* at each step */
 void users_watch(struct sim_users *u); /* the watchers' part of it */

@@ -597,6 +597,13 @@ void sim_disk_restart(struct sim_disk *d, bool power)
 	d->crash_in = 0;
 }
 
+static void flip(const struct sim_flip *f)
+{
+	f->node->now[f->off] = (char)(f->node->now[f->off] ^ f->mask);
+	if (f->off < f->node->synced_size)
+		f->node->synced[f->off] = (char)(f->node->synced[f->off] ^ f->mask);
+}
+
 static bool is_log(const char *path)
 {
 	return str_ends(path, ".log");
@@ -626,16 +633,36 @@ bool sim_disk_flip(struct sim_disk *d, struct sim_flip *ret)
 	*ret = (struct sim_flip){.node = pick->node,
 				 .off = rand_below(&sim.disk, end),
 				 .mask = (uint8_t)(1u << rand_below(&sim.disk, 8))};
-	sim_disk_unflip(ret);
+	flip(ret);
 	sim_trace("disk %u flip in %s at %" PRIu64, d->id, pick->path, ret->off);
+	return true;
+}
+
+static uint64_t page_hash(const struct sim_flip *f)
+{
+	uint64_t at = f->off & ~4095ull;
+	return hash64(f->node->now + at, (size_t)MIN(f->node->size - at, (uint64_t)4096)) | 1;
+}
+
+bool sim_disk_flip_state(struct sim_disk *d, struct sim_flip *ret)
+{
+	char path[32];
+	snprintf(path, sizeof(path), "/s%u/store/state.db", d->id);
+	struct sim_vnode *n = sim_disk_find(d, path);
+	if (!n || !n->size)
+		return false;
+	*ret = (struct sim_flip){
+		.node = n, .off = rand_below(&sim.disk, n->size), .mask = (uint8_t)(1u << rand_below(&sim.disk, 8))};
+	flip(ret);
+	ret->page = page_hash(ret);
+	sim_trace("disk %u flip in %s at %" PRIu64, d->id, path, ret->off);
 	return true;
 }
 
 void sim_disk_unflip(const struct sim_flip *f)
 {
-	f->node->now[f->off] = (char)(f->node->now[f->off] ^ f->mask);
-	if (f->off < f->node->synced_size)
-		f->node->synced[f->off] = (char)(f->node->synced[f->off] ^ f->mask);
+	if (!f->page || (f->off < f->node->size && page_hash(f) == f->page))
+		flip(f);
 }
 
 static bool is_copy(const char *path)
@@ -657,7 +684,7 @@ bool sim_disk_flip_copy(struct sim_disk *d)
 	struct sim_flip f = {.node = pick->node,
 			     .off = rand_below(&sim.disk, pick->node->size),
 			     .mask = (uint8_t)(1u << rand_below(&sim.disk, 8))};
-	sim_disk_unflip(&f);
+	flip(&f);
 	sim_trace("disk %u flip in %s at %" PRIu64, d->id, pick->path, f.off);
 	return true;
 }

@@ -44,7 +44,7 @@ struct sim_disk {
 	uint64_t crash_in; /* I/O points; 0: not armed */
 	uint64_t capacity, used;
 	uint64_t p_read_error, p_write_error, p_sync_error; /* per million */
-	uint64_t io, syncs, failed_syncs, lost_writes, torn_writes, flips;
+	uint64_t io, syncs, failed_syncs, lost_writes, torn_writes, flips, noticed;
 };
 
 void sim_disk_init(struct sim_disk *d, unsigned id);
@@ -57,9 +57,13 @@ struct sim_flip {
 	struct sim_vnode *node;
 	uint64_t off;
 	uint8_t mask;
+	uint64_t
+		page; /* of the state's database: a hash of the page around it, to see whether that was written since */
 };
 bool sim_disk_flip(struct sim_disk *d, struct sim_flip *ret);
-void sim_disk_unflip(const struct sim_flip *f);
+/* The same, anywhere in the state's database. */
+bool sim_disk_flip_state(struct sim_disk *d, struct sim_flip *ret);
+void sim_disk_unflip(const struct sim_flip *f); /* unless it was written over */
 /* Flip a bit of a copy of the state that lies there: one that comes in, or one that is sent. For good. */
 bool sim_disk_flip_copy(struct sim_disk *d);
 

@@ -167,7 +167,7 @@ void sim_server_run(struct sim_server *s, uint64_t us)
 bool sim_server_takes(struct sim_server *s)
 {
 	char path[32];
-	snprintf(path, sizeof(path), "%s/incoming.head", s->dir);
+	snprintf(path, sizeof(path), "%s/store/incoming.head", s->dir);
 	return s->store && sim_disk_find(&s->disk, path);
 }
 

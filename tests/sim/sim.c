@@ -67,24 +67,41 @@ static void set_faults(struct sim_server *s, const struct plan *p)
 	}
 }
 
-/* Damage must be told, never be taken for the end of the log; then it is undone (restored from elsewhere), or the server
- * is given up. */
+static struct sim_server *rotten; /* it lives with a flipped bit, in a place that was not read at its start */
+static struct sim_flip rot;
+
+static bool may_lose(const struct sim_server *s)
+{
+	return repair_may(&repair) && (!rotten || rotten == s);
+}
+
+/* Damage must be told, never be taken for the end of the log, nor be believed; then it is undone (restored from
+ * elsewhere), or the server is given up. */
 static void start_damaged(struct sim_server *s, const struct plan *p)
 {
 	struct sim_flip flip;
 	_cleanup_err_ struct err err = ERR_INIT;
-	if (!sim_disk_flip(&s->disk, &flip))
+	bool state = rand_chance(&sim.rand, 500000);
+	if (!(state ? sim_disk_flip_state : sim_disk_flip)(&s->disk, &flip))
 		return;
 	int rc = sim_server_start(s, &err);
+	s->disk.flips++;
+	if (rc == 0 && state && may_lose(s) && rand_chance(&sim.rand, 500000)) {
+		rotten = s; /* whatever reads it notices, sooner or later */
+		rot = flip;
+		rot.node->refs++;
+		return;
+	}
 	if (rc == 0) { /* it was in bytes that mean nothing: then nothing may be lost */
 		sim_disk_unflip(&flip);
 		return;
 	}
 	if (rc != -EUCLEAN && rc != -ESTALE && !s->disk.dead)
-		sim_violation("a damaged log is refused with %d: %s", rc, err.message);
+		sim_violation("a damaged %s is refused with %d: %s", state ? "state" : "log", rc, err.message);
+	s->disk.noticed++;
 	sim_disk_restart(&s->disk, false);
 	sim_disk_unflip(&flip);
-	if (rc == -EUCLEAN && repair_may(&repair) && rand_chance(&sim.rand, p->p_lose))
+	if (rc == -EUCLEAN && may_lose(s) && rand_chance(&sim.rand, p->p_lose))
 		repair_lose(&repair, s);
 }
 
@@ -108,6 +125,12 @@ static void start(struct sim_server *s, const struct plan *p)
 	if (rc == -ESTALE) {
 		sim_server_removed(s);
 		sim_disk_restart(&s->disk, false);
+		return;
+	}
+	if (rc == -EUCLEAN && s == rotten) {
+		s->disk.noticed++;
+		sim_disk_restart(&s->disk, false);
+		repair_lose(&repair, s);
 		return;
 	}
 	if (rc && !s->disk.dead && !faults)
@@ -216,7 +239,7 @@ static void on_status(void *arg, _unused_ const struct err *err, const struct st
 static void on_members(void *arg, _unused_ const struct err *err, const struct store_members *m)
 {
 	struct sim_server *s = arg;
-	if (m && m->n_alarms && sim_server_alive(s))
+	if (m && m->n_alarms && sim_server_alive(s) && !rotten)
 		sim_violation("server %u says: %s", s->id, m->alarms[0]);
 }
 
@@ -271,6 +294,10 @@ static void set_up(const struct plan *plan)
 
 static void no_more_faults(void)
 {
+	if (rot.node) {
+		sim_disk_unflip(&rot);
+		sim_vnode_unref(STEAL(rot.node));
+	}
 	for (size_t i = 0; i < n_servers; i++) {
 		set_faults(&servers[i], NULL);
 		servers[i].disk.crash_in = 0;
@@ -283,23 +310,25 @@ static void no_more_faults(void)
 
 static void report(const struct sim_users *u, const struct ledger_stats *st)
 {
-	uint64_t crashes = 0, stops = 0, io = 0, lost = 0, torn = 0;
+	uint64_t crashes = 0, stops = 0, io = 0, lost = 0, torn = 0, flips = 0, noticed = 0;
 	for (size_t i = 0; i < n_servers; i++) {
 		crashes += servers[i].crashes;
 		stops += servers[i].fatals;
 		io += servers[i].disk.io;
 		lost += servers[i].disk.lost_writes;
 		torn += servers[i].disk.torn_writes;
+		flips += servers[i].disk.flips;
+		noticed += servers[i].disk.noticed;
 	}
 	fprintf(stderr,
 		"# %zu servers, %zu writes, %zu reads, %zu events, %zu watches, %zu revisions (%zu unknown), %" PRIu64
 		" answers, %" PRIu64 " refused, %" PRIu64 " unknown, %" PRIu64 " compactions, %" PRIu64
 		" lists, %" PRIu64 " crashes, %" PRIu64 " stops, %" PRIu64 " io, %" PRIu64 " writes lost, %" PRIu64
-		" torn, %" PRIu64 " messages, %" PRIu64 " lost, %zu undecided, %" PRIu64 " member changes, %" PRIu64
-		" refused, %" PRIu64 " unknown, %s\n",
+		" torn, %" PRIu64 " bits flipped, %" PRIu64 " noticed at a start, %" PRIu64 " messages, %" PRIu64
+		" lost, %zu undecided, %" PRIu64 " member changes, %" PRIu64 " refused, %" PRIu64 " unknown, %s\n",
 		n_servers, st->writes, st->reads, st->events, st->sessions, st->revisions, st->gaps, u->answered,
-		u->refused, u->unknown, u->compactions, u->expired_watches, crashes, stops, io, lost, torn, net.sent,
-		net.lost, st->undecided, operator.changes, operator.refused, operator.unknown,
+		u->refused, u->unknown, u->compactions, u->expired_watches, crashes, stops, io, lost, torn, flips,
+		noticed, net.sent, net.lost, st->undecided, operator.changes, operator.refused, operator.unknown,
 		!repair.lost  ? "nobody lost"
 		: repair.done ? "one lost and replaced"
 			      : "one lost");

@@ -13,7 +13,7 @@ static unsigned number(const char *name)
 
 static uint64_t value(const struct store_kv *kv)
 {
-	return kv->value ? strtoull(kv->value->data, NULL, 10) : 0;
+	return sim_value(kv->value);
 }
 
 static bool alive(const struct sim_watcher *w)

@@ -1,8 +1,7 @@
 /* Members compare their states: one that holds something else is told of, and what is the same raises no alarm. */
-#include <sqlite3.h>
-
 #include "store/cluster.h"
 #include "store/engine.h"
+#include "store/state_internal.h"
 #include "tests/support/store/several.h"
 #include "tests/support/tap.h"
 
@@ -37,7 +36,9 @@ static void change_state(struct several *s, size_t i, const char *sql)
 {
 	_cleanup_free_ char *path = xasprintf("%s/store/state.db", s->servers[i].f.dir);
 	sqlite3 *db;
-	assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+	assert_int_equal(
+		sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, state__vfs(store_disk_real())),
+		SQLITE_OK);
 	assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
 	assert_int_equal(sqlite3_changes(db), 1);
 	sqlite3_close(db);

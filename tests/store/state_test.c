@@ -1,10 +1,9 @@
 /* The state's database: its rows come back, and a database of an older format is raised with a copy kept. */
 #include <errno.h>
-#include <sqlite3.h>
 #include <sys/stat.h>
 
 #include "lib/core/file.h"
-#include "store/state.h"
+#include "store/state_internal.h"
 #include "tests/support/store/fixture.h"
 #include "tests/support/tap.h"
 
@@ -23,7 +22,7 @@ static void box_init(struct box *b)
 	*b = (struct box){.dir = "/tmp/mini-state-XXXXXX"};
 	MUST(mkdtemp(b->dir));
 	snprintf(b->path, sizeof(b->path), "%s/state.db", b->dir);
-	snprintf(b->kept, sizeof(b->kept), "%s/state-before-format-2.db", b->dir);
+	snprintf(b->kept, sizeof(b->kept), "%s/state-before-format-3.db", b->dir);
 	mvcc_init(&b->mvcc, 1u << 20);
 }
 
@@ -73,7 +72,9 @@ static void must_open(struct box *b)
 static void run(const char *path, const char *sql)
 {
 	sqlite3 *db;
-	assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+	assert_int_equal(
+		sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, state__vfs(store_disk_real())),
+		SQLITE_OK);
 	int rc = sqlite3_exec(db, sql, NULL, NULL, NULL);
 	if (rc != SQLITE_OK)
 		print_error("%s\n", sqlite3_errmsg(db));
@@ -123,7 +124,7 @@ static void format_1_is_raised(void **state)
 	run(b.kept, "CREATE TEMP TABLE t(v CHECK(v)); INSERT INTO t SELECT value=1 FROM meta WHERE name='format';"
 		    "INSERT INTO t SELECT count(*)=2 FROM kv; INSERT INTO t SELECT count(*)=0 FROM sqlite_master WHERE"
 		    " name='member'");
-	run(b.path, "CREATE TEMP TABLE t(v CHECK(v)); INSERT INTO t SELECT value=2 FROM meta WHERE name='format'");
+	run(b.path, "CREATE TEMP TABLE t(v CHECK(v)); INSERT INTO t SELECT value=3 FROM meta WHERE name='format'");
 	/* once only */
 	assert_int_equal(unlink(b.kept), 0);
 	must_open(&b);
@@ -184,9 +185,9 @@ static void newer_formats_are_refused(void **state)
 	_cleanup_err_ struct err err = ERR_INIT;
 	box_init(&b);
 	run(b.path, format_1);
-	run(b.path, "UPDATE meta SET value=3 WHERE name='format'");
+	run(b.path, "UPDATE meta SET value=4 WHERE name='format'");
 	assert_int_equal(box_open(&b, &err), -EPROTO);
-	assert_non_null(strstr(err.message, "format 3, newer than this program knows (2)"));
+	assert_non_null(strstr(err.message, "format 4, newer than this program knows (3)"));
 	assert_false(file_exists(b.kept));
 	box_done(&b);
 }
@@ -262,7 +263,7 @@ static int64_t versions_in(const char *path)
 {
 	sqlite3 *db;
 	sqlite3_stmt *q;
-	assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+	assert_int_equal(sqlite3_open_v2(path, &db, SQLITE_OPEN_READONLY, state__vfs(store_disk_real())), SQLITE_OK);
 	assert_int_equal(sqlite3_prepare_v2(db, "SELECT count(*) FROM kv", -1, &q, NULL), SQLITE_OK);
 	assert_int_equal(sqlite3_step(q), SQLITE_ROW);
 	int64_t n = sqlite3_column_int64(q, 0);
@@ -291,17 +292,17 @@ static void compaction_by_pieces(_unused_ void **state)
 	box_done(&b);
 }
 
-/* The pages that hold nothing but this letter, of a long value: whoever reads one does not find the next. */
-static unsigned break_chain(const char *path, char letter)
+/* One bit in each page that holds nothing but this letter, of a long value: only the pages' checksums can tell. */
+static unsigned flip_bits(const char *path, char letter)
 {
 	unsigned broken = 0;
 	char page[4096];
 	FILE *f = fopen(path, "r+");
 	assert_non_null(f);
 	for (long at = 0; fread(page, sizeof(page), 1, f) == 1; at += (long)sizeof(page)) {
-		if (page[4] != letter || memcmp(page + 4, page + 5, sizeof(page) - 5) != 0)
+		if (page[4] != letter || memcmp(page + 4, page + 5, sizeof(page) - 5 - STATE_PAGE_RESERVED) != 0)
 			continue;
-		memcpy(page, "\x7f\xff\xff\xff", 4);
+		page[1000] ^= 4;
 		fseek(f, at, SEEK_SET);
 		assert_int_equal(fwrite(page, sizeof(page), 1, f), 1);
 		fseek(f, at + (long)sizeof(page), SEEK_SET);
@@ -326,7 +327,7 @@ static void an_event_without_its_past_is_an_error(void **state)
 	box_close(&b);
 	for (int damaged = 0; damaged < 2; damaged++) {
 		if (damaged)
-			assert_true(break_chain(b.path, 'A') > 1);
+			assert_true(flip_bits(b.path, 'A') > 1);
 		struct store_state_query q = {.key = xstrdup("k"), .events = true, .from = 3, .to = 3};
 		assert_int_equal(store_state_open(store_disk_real(), b.path, &b.state, &b.meta, NULL), 0);
 		assert_int_equal(store_state_reader_open(b.state, &q.reader), 0);
