@@ -13,6 +13,7 @@ static void aim(struct plan *p)
 {
 	const char *name = failpoint_name((enum failpoint)sim.point);
 	p->p_point = 20000;
+	p->power = 500000; /* both ways of dying are to be seen */
 	if (str_starts(name, "snapshot.") || str_starts(name, "log.reset.")) {
 		p->p_lag = 3000;
 		p->n_first = 3;
