@@ -49,7 +49,7 @@ void points_arm(struct sim_server *s)
 		s->point = FAILPOINT_SNAPSHOT_REPLACED;
 	if (s->point_in && sim.point >= 0)
 		return; /* it waits for that */
-	s->point_in = rand_chance(&sim.rand, 500000) ? 1 : rand_between(&sim.rand, 2, 30);
+	s->point_in = needs_one || rand_chance(&sim.rand, 500000) ? 1 : rand_between(&sim.rand, 2, 30);
 }
 
 void points_died(struct sim_server *s, bool power)
