@@ -146,7 +146,8 @@ expect "patch, JSON" 'patched' k patch configmap c --type=json -p '[{"op":"test"
 is "adds" '{"b":"c","d":"e"}' "$(field configmap/c '{.data}')"
 expect "patch: nothing" 'no change' k patch configmap c --type=merge -p '{"data":{"b":"c"}}'
 expect "replace" 'replaced' sh -c "kubectl get configmap c -o yaml | sed 's/d: e/d: f/' | kubectl replace -f -"
-expect "edit" 'edited' env KUBE_EDITOR="sed -i s/d:.f/d:\\ g/" "$KUBECTL" edit configmap c
+# anchored: a uid may begin with f, too
+expect "edit" 'edited' env TMPDIR="$WORK" KUBE_EDITOR='sed -E -i "s/^(  d: )f/\1g/"' "$KUBECTL" edit configmap c
 is "as edited" g "$(field configmap/c '{.data.d}')"
 expect "set env" 'env updated' k set env deployment/web C-
 expect "set resources" 'resource requirements updated' k set resources deployment/web --requests=cpu=10m
