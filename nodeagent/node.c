@@ -337,12 +337,17 @@ static json_t *lease_spec(struct node_reg *r)
 static void on_lease(void *arg, const struct client_response *resp)
 {
 	struct node_reg *r = arg;
+	bool was_late = r->lease_late;
 	r->lease_call = NULL;
 	r->lease_late = resp->err->code != 0;
 	if (!r->lease_late) {
+		if (was_late && r->lease_made)
+			log_info("node", "the node's lease is renewed again");
 		r->lease_made = true;
 		return;
 	}
+	if (!was_late && r->lease_made)
+		log_warn("node", "the node's lease is not renewed, and tried again: %s", resp->err->message);
 	/* Renewed where it was thought missing, made where it was thought there: the other one next time. */
 	if (resp->err->reason == ERR_NOT_FOUND || resp->err->reason == ERR_ALREADY_EXISTS)
 		r->lease_made = resp->err->reason == ERR_ALREADY_EXISTS;
