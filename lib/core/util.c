@@ -131,7 +131,7 @@ static void __attribute__((constructor)) crc_table_fill(void)
 }
 
 /* Eight bytes at a time through eight tables ("slicing-by-8"). */
-uint32_t crc32c(uint32_t crc, const void *data, size_t len)
+uint32_t crc32c_by_tables(uint32_t crc, const void *data, size_t len)
 {
 	const uint8_t *p = data;
 	crc = ~crc;
@@ -148,3 +148,36 @@ uint32_t crc32c(uint32_t crc, const void *data, size_t len)
 		crc = (crc >> 8) ^ crc_table[0][(crc ^ *p) & 0xff];
 	return ~crc;
 }
+
+#ifdef __x86_64__
+static bool has_crc_instruction;
+
+static void __attribute__((constructor)) look_at_cpu(void)
+{
+	__builtin_cpu_init();
+	has_crc_instruction = __builtin_cpu_supports("sse4.2");
+}
+
+static uint32_t __attribute__((target("sse4.2"))) crc_by_instruction(uint32_t crc, const uint8_t *p, size_t len)
+{
+	uint64_t all = crc, eight;
+	for (; len >= 8; p += 8, len -= 8) {
+		memcpy(&eight, p, 8);
+		all = __builtin_ia32_crc32di(all, eight);
+	}
+	crc = (uint32_t)all;
+	for (; len; p++, len--)
+		crc = __builtin_ia32_crc32qi(crc, *p);
+	return crc;
+}
+
+uint32_t crc32c(uint32_t crc, const void *data, size_t len)
+{
+	return has_crc_instruction ? ~crc_by_instruction(~crc, data, len) : crc32c_by_tables(crc, data, len);
+}
+#else
+uint32_t crc32c(uint32_t crc, const void *data, size_t len)
+{
+	return crc32c_by_tables(crc, data, len);
+}
+#endif

@@ -113,7 +113,9 @@ int time_parse_us(const char *s, int64_t *ret_us);
 /* Hashes for tables and names (not for security). FNV-1a 32 is the one upstream's pod-template-hash uses. */
 uint32_t fnv32a(const void *data, size_t len);
 uint64_t hash64(const void *data, size_t len);
+/* CRC-32C (RFC 3720), by the processor's instruction where it has one; and without it. */
 uint32_t crc32c(uint32_t crc, const void *data, size_t len);
+uint32_t crc32c_by_tables(uint32_t crc, const void *data, size_t len);
 
 /* Standard base64. Encode returns a fresh string. Decode: 0 or -EINVAL. */
 char *base64_encode(const void *data, size_t len);

@@ -126,6 +126,14 @@ static void checksums_match_published_values(void **state)
 	/* any split gives the same */
 	uint32_t c = crc32c(0, "12345", 5);
 	assert_int_equal(crc32c(c, "6789", 4), 0xe3069283);
+	uint8_t bytes[100];
+	for (size_t i = 0; i < sizeof(bytes); i++)
+		bytes[i] = (uint8_t)i;
+	assert_int_equal(crc32c(0, bytes, 32), 0x46dd794e);
+	/* by either way, whatever the length and wherever it begins */
+	for (size_t from = 0; from < 9; from++)
+		for (size_t n = 0; n <= sizeof(bytes) - from; n++)
+			assert_int_equal(crc32c(77, bytes + from, n), crc32c_by_tables(77, bytes + from, n));
 	assert_int_equal(fnv32a("foobar", 6), 0xbf9cf968);
 }
 
