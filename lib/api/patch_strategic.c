@@ -72,64 +72,63 @@ static json_t *plain_value(const json_t *v)
 	return json_clone(v);
 }
 
-/*
- * Elements of `items` in the order that `order` has them. Several may share a key (the ports 53 of a service): they stay
- * together, as they were.
- */
-static json_t *sorted_by(const json_t *items, const json_t *order, const char *key)
-{
-	json_t *out = json_array();
+/* An element and where it stands in a list that gives the order: -1, not in it. */
+struct ranked {
+	ssize_t rank;
+	size_t at;
+	json_t *v;
+};
 
-	for (size_t i = 0; i < json_array_size(order); i++) {
-		const json_t *o = json_array_get(order, i);
-		if (patch_index_of(order, o, key) != (ssize_t)i)
-			continue;
-		for (size_t j = 0; j < json_array_size(items); j++) {
-			json_t *v = json_array_get(items, j);
-			if (patch_same_element(v, o, key))
-				json_array_append(out, v);
-		}
-	}
-	for (size_t i = 0; i < json_array_size(items); i++) {
+static int by_rank(const void *a, const void *b)
+{
+	const struct ranked *x = a, *y = b;
+
+	if ((x->rank < 0) != (y->rank < 0))
+		return x->rank < 0 ? 1 : -1; /* what the order does not know comes last */
+	if (x->rank != y->rank)
+		return x->rank < y->rank ? -1 : 1;
+	return x->at < y->at ? -1 : x->at > y->at;
+}
+
+/* `items` in the order that `order` has them. Several may share a key (the ports 53 of a service): they stay together,
+ * as they were. Borrowed elements; caller frees the array. */
+static struct ranked *sorted_by(const json_t *items, const struct patch_index *order)
+{
+	size_t n = json_array_size(items);
+	struct ranked *out = NEW_N(struct ranked, n + 1);
+
+	for (size_t i = 0; i < n; i++) {
 		json_t *v = json_array_get(items, i);
-		if (patch_index_of(order, v, key) < 0)
-			json_array_append(out, v);
+		out[i] = (struct ranked){.rank = patch_index_find(order, v), .at = i, .v = v};
 	}
+	qsort(out, n, sizeof(*out), by_rank);
 	return out;
 }
 
-/* Both lists in one: a server's element comes first only where it stood before the patch's in the server's order. */
-static json_t *interleave(const json_t *server, const json_t *patched, const json_t *server_order, const char *key)
+/* The merged list, with what the patch names in the patch's order, and the rest where it was: a server's element comes
+ * first only where it stood before the patch's in the server's order. */
+static json_t *in_order(const json_t *merged, const json_t *order, const json_t *server_order, const char *key)
 {
+	_cleanup_json_ json_t *patched = json_array(), *server = json_array();
+	_cleanup_patch_index_ struct patch_index wished, was;
 	json_t *out = json_array();
-	size_t i = 0, j = 0, n = json_array_size(server), m = json_array_size(patched);
 
+	patch_index_make(&wished, order, key);
+	patch_index_make(&was, server_order, key);
+	for (size_t i = 0; i < json_array_size(merged); i++) {
+		json_t *v = json_array_get(merged, i);
+		json_array_append(patch_index_find(&wished, v) >= 0 ? patched : server, v);
+	}
+	_cleanup_free_ struct ranked *p = sorted_by(patched, &wished), *s = sorted_by(server, &was);
+	size_t i = 0, j = 0, n = json_array_size(server), m = json_array_size(patched);
 	while (i < n || j < m) {
-		json_t *l = json_array_get(server, i), *r = json_array_get(patched, j);
-		bool left = !r;
-		if (l && r) {
-			ssize_t li = patch_index_of(server_order, l, key), ri = patch_index_of(server_order, r, key);
-			left = li >= 0 && ri >= 0 && li < ri;
-		}
-		json_array_append(out, left ? l : r);
+		ssize_t rank = i < n && j < m ? patch_index_find(&was, p[j].v) : -1;
+		bool left = j >= m || (i < n && s[i].rank >= 0 && rank >= 0 && s[i].rank < rank);
+		json_array_append(out, left ? s[i].v : p[j].v);
 		i += left;
 		j += !left;
 	}
 	return out;
-}
-
-/* The merged list, with what the patch names in the patch's order, and the rest where it was. */
-static json_t *in_order(const json_t *merged, const json_t *order, const json_t *server_order, const char *key)
-{
-	_cleanup_json_ json_t *patched = json_array(), *server = json_array();
-
-	for (size_t i = 0; i < json_array_size(merged); i++) {
-		json_t *v = json_array_get(merged, i);
-		json_array_append(patch_index_of(order, v, key) >= 0 ? patched : server, v);
-	}
-	_cleanup_json_ json_t *sorted = sorted_by(patched, order, key);
-	_cleanup_json_ json_t *rest = sorted_by(server, server_order, key);
-	return interleave(rest, sorted, server_order, key);
 }
 
 static int merge_object(const struct schema *s, json_t *doc, const json_t *patch, json_t **ret, struct err *err);
@@ -137,17 +136,35 @@ static int merge_object(const struct schema *s, json_t *doc, const json_t *patch
 static int merge_scalars(const json_t *list, const json_t *patch, json_t **ret)
 {
 	_cleanup_json_ json_t *all = json_array();
+	_cleanup_patch_index_ struct patch_index have;
 	const json_t *both[] = {list, patch};
 
+	patch_index_make(&have, NULL, NULL);
 	for (size_t b = 0; b < 2; b++) {
 		for (size_t i = 0; i < json_array_size(both[b]); i++) {
 			json_t *v = json_array_get(both[b], i);
-			if (patch_index_of(all, v, NULL) < 0)
-				json_array_append(all, v);
+			if (patch_index_find(&have, v) >= 0)
+				continue;
+			patch_index_add(&have, v, json_array_size(all));
+			json_array_append(all, v);
 		}
 	}
 	*ret = in_order(all, patch, list, NULL);
 	return 0;
+}
+
+/* Leaves out of the list what is in `gone`. */
+static void remove_elements(json_t *list, const struct patch_index *gone)
+{
+	_cleanup_json_ json_t *kept = json_array();
+
+	for (size_t i = 0; i < json_array_size(list); i++) {
+		json_t *v = json_array_get(list, i);
+		if (patch_index_find(gone, v) < 0)
+			json_array_append(kept, v);
+	}
+	json_array_clear(list);
+	json_array_extend(list, kept);
 }
 
 /* Elements with a directive act on the list first; the others are left in *ret_plain. */
@@ -155,7 +172,9 @@ static int apply_special_elements(json_t *list, const json_t *patch, const char 
 				  json_t *ret_plain, struct err *err)
 {
 	bool replace = false;
+	_cleanup_patch_index_ struct patch_index gone;
 
+	patch_index_make(&gone, NULL, key);
 	for (size_t i = 0; i < json_array_size(patch); i++) {
 		json_t *e = json_array_get(patch, i);
 		if (!json_is_object(e))
@@ -167,15 +186,14 @@ static int apply_special_elements(json_t *list, const json_t *patch, const char 
 		} else if (verb && streq(verb, "delete")) {
 			if (!json_object_get(e, key))
 				return bad_patch(err, "an element to delete lacks its merge key", where);
-			ssize_t at;
-			while ((at = patch_index_of(list, e, key)) >= 0)
-				json_array_remove(list, (size_t)at);
+			patch_index_add(&gone, e, i);
 		} else if (verb && streq(verb, "replace")) {
 			replace = true; /* such an element is a marker: the list becomes the others */
 		} else {
 			return bad_patch(err, "unknown $patch directive in a list", where);
 		}
 	}
+	remove_elements(list, &gone);
 	if (replace)
 		json_array_clear(list);
 	return 0;
@@ -190,14 +208,17 @@ static int merge_maps(const struct patch_rule *rule, json_t *list, const json_t 
 	int rc = apply_special_elements(merged, patch, key, where, plain, err);
 	if (rc)
 		return rc;
+	_cleanup_patch_index_ struct patch_index have;
+	patch_index_make(&have, merged, key);
 	for (size_t i = 0; i < json_array_size(plain); i++) {
 		json_t *e = json_array_get(plain, i), *one = NULL;
 		if (!json_object_get(e, key)) {
 			_cleanup_free_ char *what = xasprintf("an element does not contain the merge key \"%s\"", key);
 			return bad_patch(err, what, where);
 		}
-		ssize_t at = patch_index_of(merged, e, key);
+		ssize_t at = patch_index_find(&have, e);
 		if (at < 0) {
+			patch_index_add(&have, e, json_array_size(merged));
 			json_array_append_new(merged, plain_value(e));
 			continue;
 		}
@@ -278,10 +299,12 @@ static int apply_retain_keys(json_t *doc, json_t *patch, const json_t *keys, str
 
 	if (!json_is_array(keys))
 		return bad_patch(err, "$retainKeys must be a list", PATCH_RETAIN_KEYS);
+	_cleanup_patch_index_ struct patch_index retained;
+	patch_index_make(&retained, keys, NULL);
 	json_object_foreach(patch, key, v)
 	{
 		json_t *name = json_string_nocheck(key);
-		bool listed = is_directive(key) || json_is_null(v) || patch_index_of(keys, name, NULL) >= 0;
+		bool listed = is_directive(key) || json_is_null(v) || patch_index_find(&retained, name) >= 0;
 		json_decref(name);
 		if (!listed)
 			return bad_patch(err, "it is in the patch, but not in $retainKeys", key);
@@ -289,7 +312,7 @@ static int apply_retain_keys(json_t *doc, json_t *patch, const json_t *keys, str
 	json_object_foreach_safe(doc, tmp, key, v)
 	{
 		json_t *name = json_string_nocheck(key);
-		if (patch_index_of(keys, name, NULL) < 0)
+		if (patch_index_find(&retained, name) < 0)
 			json_object_del(doc, key);
 		json_decref(name);
 	}
@@ -304,12 +327,10 @@ static int apply_delete_list(json_t *doc, const char *name, const json_t *gone, 
 		return bad_patch(err, "$deleteFromPrimitiveList must be a list", name);
 	if (!json_is_array(list))
 		return 0;
-	json_t *kept = json_array();
-	for (size_t i = 0; i < json_array_size(list); i++) {
-		json_t *v = json_array_get(list, i);
-		if (patch_index_of(gone, v, NULL) < 0)
-			json_array_append(kept, v);
-	}
+	_cleanup_patch_index_ struct patch_index left_out;
+	patch_index_make(&left_out, gone, NULL);
+	json_t *kept = json_copy(list);
+	remove_elements(kept, &left_out);
 	json_put(doc, name, kept);
 	return 0;
 }
