@@ -2,6 +2,8 @@
 #include <inttypes.h>
 
 #include "lib/api/api_internal.h"
+#include "lib/api/json.h"
+#include "lib/core/map.h"
 #include <errno.h>
 
 static void add_at(struct err *err, const struct path *at, const char *type, const char *message)
@@ -115,13 +117,49 @@ static void validate_one(const struct schema_field *f, const json_t *v, const js
 		check_number(f, v, at, err);
 }
 
+/* What a long list is looked up in, where a short one is searched: its elements by what they go by. */
+#define SHORT_LIST 32
+
+static char *element_text(const json_t *v, const char *keys)
+{
+	struct buf b = BUF_INIT;
+
+	if (!keys)
+		json_write(&b, v);
+	for (const char *p = keys; p && *p; p += strspn(p, " ")) {
+		size_t n = strcspn(p, " ");
+		const json_t *k = json_object_getn(v, p, n);
+		if (k)
+			json_write(&b, k);
+		buf_addc(&b, ',');
+		p += n;
+	}
+	return buf_steal(&b);
+}
+
+static void index_elements(struct map *m, const json_t *list, const char *keys)
+{
+	for (size_t i = 0; i < json_array_size(list); i++) {
+		_cleanup_free_ char *text = element_text(json_array_get(list, i), keys);
+		if (!map_has(m, text))
+			map_set(m, text, json_array_get(list, i));
+	}
+}
+
 /* An element's counterpart in the old list: by its keys, or by its merge key, else by its place. */
-static const json_t *old_element(const struct schema_field *f, const json_t *old, const json_t *v, size_t at)
+static const json_t *old_element(const struct schema_field *f, const json_t *old, struct map *by_keys, const json_t *v,
+				 size_t at)
 {
 	const char *keys = f->keys ? f->keys : f->merge_key;
 
 	if (f->type != SCHEMA_OBJECT || !keys)
 		return json_array_get(old, at);
+	if (json_array_size(old) > SHORT_LIST) {
+		if (!by_keys->count)
+			index_elements(by_keys, old, keys);
+		_cleanup_free_ char *text = element_text(v, keys);
+		return map_get(by_keys, text);
+	}
 	for (size_t i = 0; i < json_array_size(old); i++) {
 		const json_t *o = json_array_get(old, i);
 		if (list_keys_equal(o, v, keys))
@@ -130,12 +168,18 @@ static const json_t *old_element(const struct schema_field *f, const json_t *old
 	return NULL;
 }
 
-/* Lists whose uniqueness is worth a fault are short; a long one is compared with its last 1,000 elements only. */
-static bool seen_before(const struct schema_field *f, const json_t *list, size_t at)
+static bool seen_before(const struct schema_field *f, const json_t *list, struct map *seen, size_t at)
 {
-	const json_t *v = json_array_get(list, at);
+	json_t *v = json_array_get(list, at);
 
-	for (size_t i = at > 1000 ? at - 1000 : 0; i < at; i++) {
+	if (json_array_size(list) > SHORT_LIST) {
+		_cleanup_free_ char *text = element_text(v, f->type == SCHEMA_OBJECT ? f->keys : NULL);
+		bool known = map_has(seen, text);
+		if (!known)
+			map_set(seen, text, v);
+		return known;
+	}
+	for (size_t i = 0; i < at; i++) {
 		const json_t *u = json_array_get(list, i);
 		if (f->type == SCHEMA_OBJECT && f->keys ? list_keys_equal(u, v, f->keys) : json_equal(u, v))
 			return true;
@@ -143,12 +187,12 @@ static bool seen_before(const struct schema_field *f, const json_t *list, size_t
 	return false;
 }
 
-static void check_duplicate(const struct schema_field *f, const json_t *list, size_t i, const struct path *here,
-			    struct err *err)
+static void check_duplicate(const struct schema_field *f, const json_t *list, struct map *seen, size_t i,
+			    const struct path *here, struct err *err)
 {
 	const json_t *v = json_array_get(list, i);
 
-	if (!(f->flags & (SCHEMA_SET | SCHEMA_LIST_MAP)) || !seen_before(f, list, i))
+	if (!(f->flags & (SCHEMA_SET | SCHEMA_LIST_MAP)) || !seen_before(f, list, seen, i))
 		return;
 	if (f->keys && !strchr(f->keys, ' ')) {
 		/* one key: the fault is in that member */
@@ -165,12 +209,13 @@ static void validate_list(const struct schema_field *f, const json_t *list, cons
 			  struct err *err)
 {
 	size_t n = json_array_size(list);
+	_cleanup_map_ struct map by_keys = MAP_INIT, seen = MAP_INIT;
 
 	for (size_t i = 0; i < n; i++) {
 		const json_t *v = json_array_get(list, i);
 		struct path here = {.up = at, .index = i};
-		validate_one(f, v, old ? old_element(f, old, v, i) : NULL, &here, err);
-		check_duplicate(f, list, i, &here, err);
+		validate_one(f, v, old ? old_element(f, old, &by_keys, v, i) : NULL, &here, err);
+		check_duplicate(f, list, &seen, i, &here, err);
 	}
 }
 

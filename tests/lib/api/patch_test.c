@@ -218,6 +218,37 @@ static void test_strategic(void **state)
 		"{\"items\":[{\"name\":\"b\"}]}");
 }
 
+/* Elements are looked up, not searched: that would take minutes here. */
+static void test_strategic_long_lists(void **state)
+{
+	(void)state;
+	enum { N = 20000 };
+	json_t *doc = json_object(), *patch = json_object(), *out = NULL;
+	for (int i = 0; i < N; i++) {
+		char name[16];
+		snprintf(name, sizeof(name), "n%d", i);
+		json_array_append_new(json_need_array(doc, "items"), json_make("{s:s, s:i}", "name", name, "v", i));
+		json_array_append_new(json_need_array(doc, "set"), json_string(name));
+		json_array_insert_new(json_need_array(patch, "set"), 0, json_string(name));
+		if (i % 2)
+			json_array_insert_new(json_need_array(patch, "items"), 0,
+					      json_make("{s:s, s:s}", "name", name, "$patch", "delete"));
+		else
+			json_array_insert_new(json_need_array(patch, "items"), 0,
+					      json_make("{s:s, s:i}", "name", name, "v", -i));
+	}
+	assert_int_equal(strategic(doc, patch, &out, NULL), 0);
+	json_t *items = json_object_get(out, "items"), *set = json_object_get(out, "set");
+	assert_int_equal(json_array_size(items), N / 2);
+	assert_int_equal(json_array_size(set), N);
+	assert_string_equal(json_get_str(json_array_get(items, 0), "name", ""), "n19998");
+	assert_int_equal(json_get_int(json_array_get(items, 1), "v", 0), -19996);
+	assert_string_equal(json_string_value(json_array_get(set, 0)), "n19999");
+	json_decref(doc);
+	json_decref(patch);
+	json_decref(out);
+}
+
 static void test_strategic_refused(void **state)
 {
 	(void)state;
@@ -342,6 +373,7 @@ int main(void)
 		cmocka_unit_test(test_json_patch_bounds),
 		cmocka_unit_test(test_merge_patch),
 		cmocka_unit_test(test_strategic),
+		cmocka_unit_test(test_strategic_long_lists),
 		cmocka_unit_test(test_strategic_refused),
 		cmocka_unit_test(test_three_way),
 		cmocka_unit_test(test_three_way_like_kubectl),

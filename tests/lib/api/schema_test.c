@@ -269,6 +269,24 @@ static void test_immutable(void **state)
 	json_decref(moved);
 	json_decref(changed);
 	err_done(&err);
+	/* a long list is looked up in, not searched: searching these would take minutes */
+	json_t *was = json_object(), *is = json_object();
+	for (int i = 0; i < 20000; i++) {
+		char k[16];
+		snprintf(k, sizeof(k), "k%d", i);
+		json_array_append_new(json_need_array(was, "l"), json_make("{s:s, s:i}", "k", k, "v", i));
+		json_array_insert_new(json_need_array(is, "l"), 0, json_make("{s:s, s:i}", "k", k, "v", i));
+	}
+	assert_int_equal(schema_validate(&top, is, was, &err), 0);
+	json_put_int(json_array_get(json_object_get(is, "l"), 7), "v", -1);
+	json_array_append_new(json_object_get(is, "l"), json_make("{s:s, s:i}", "k", "k5", "v", 5));
+	assert_true(schema_validate(&top, is, was, &err) < 0);
+	assert_int_equal(err.n_causes, 2);
+	assert_cause(&err, "FieldValueInvalid", "l[7].v", "Invalid value: -1: field is immutable");
+	assert_cause(&err, "FieldValueDuplicate", "l[20000].k", "Duplicate value: \"k5\"");
+	json_decref(was);
+	json_decref(is);
+	err_done(&err);
 }
 
 static void test_meta_rules(void **state)
