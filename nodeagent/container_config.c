@@ -271,6 +271,7 @@ int container_config_make(struct pod_container *c, struct container_config **ret
 		.cgroup_parent = k->cgroup,
 		.log_path = k->log,
 		.stdin_open = json_get_bool(cspec, "stdin", false),
+		.stdin_once = json_get_bool(cspec, "stdinOnce", false),
 		.tty = json_get_bool(cspec, "tty", false),
 	};
 	container_resources(p->n, tree, cspec, p->qos, &k->k.resources);

@@ -58,9 +58,9 @@ struct runtime_container_config {
 	struct runtime_resources resources;
 	struct runtime_security security;
 	const char *cgroup_parent;
-	const char *log_path; /* CRI log file */
-	bool stdin_open, tty;
-	const char *stop_signal; /* NULL: the image's, else SIGTERM */
+	const char *log_path;             /* CRI log file */
+	bool stdin_open, stdin_once, tty; /* once: stdin ends with the first who was attached to it */
+	const char *stop_signal;          /* NULL: the image's, else SIGTERM */
 };
 
 enum runtime_status { RUNTIME_CREATED, RUNTIME_RUNNING, RUNTIME_EXITED, RUNTIME_UNKNOWN };

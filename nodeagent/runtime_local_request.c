@@ -74,10 +74,10 @@ static json_t *security(const struct runtime_security *s)
 
 json_t *local_request_container(const struct runtime_container_config *c)
 {
-	json_t *j = json_pack("{s:s,s:s,s:s,s:o,s:o,s:o,s:o,s:b,s:b}", "kind", "container", "id", c->id, "sandbox",
+	json_t *j = json_pack("{s:s,s:s,s:s,s:o,s:o,s:o,s:o,s:b,s:b,s:b}", "kind", "container", "id", c->id, "sandbox",
 			      c->sandbox_id, "env", pairs(c->env), "mounts", mounts(c), "resources",
 			      resources(&c->resources), "security", security(&c->security), "stdin", c->stdin_open,
-			      "tty", c->tty);
+			      "stdinOnce", c->stdin_once, "tty", c->tty);
 	set_str(j, "name", c->name);
 	set_str(j, "image", c->image_id);
 	set_strv(j, "command", c->command);

@@ -189,6 +189,8 @@ static json_t *process_env(const json_t *request, const json_t *image, const jso
 	json_t *env = json_array(), *e;
 	size_t i;
 	env_set(env, "PATH", DEFAULT_PATH);
+	if (flag(request, "tty"))
+		env_set(env, "TERM", "xterm");
 	if (*text(sandbox, "hostname"))
 		env_set(env, "HOSTNAME", text(sandbox, "hostname"));
 	json_array_foreach(json_object_get(image, "Env"), i, e)

@@ -78,6 +78,8 @@ static int run_shim(struct local_op *op, struct err *err)
 		args[n++] = "--log-path";
 		args[n++] = log;
 	}
+	if (json_is_true(json_object_get(op->request, "stdin")))
+		args[n++] = json_is_true(json_object_get(op->request, "stdinOnce")) ? "--stdin-once" : "--stdin";
 	args[n++] = op->id;
 	args[n] = NULL;
 	return local_minirun(op->rl, args, err);

@@ -257,7 +257,5 @@ void server_exec(struct node_server *s, struct http_request *r, struct pod_conta
 
 void server_attach(struct node_server *s, struct http_request *r, struct pod_container *c)
 {
-	(void)serve;
-	(void)s, (void)c;
-	server_text(r, 501, "attach is not supported by this node agent\n");
+	serve(s, r, c, NULL);
 }

@@ -14,6 +14,7 @@ int cmd_run(const struct runtime_global *g, int argc, char **argv, struct err *e
 int cmd_exec(const struct runtime_global *g, int argc, char **argv, struct err *err);
 int cmd_list(const struct runtime_global *g, int argc, char **argv, struct err *err);
 int cmd_features(const struct runtime_global *g, int argc, char **argv, struct err *err);
+int cmd_attach(const struct runtime_global *g, int argc, char **argv, struct err *err);
 int cmd_shim(const struct runtime_global *g, int argc, char **argv, struct err *err);
 
 /* The only argument after the options: the container's id. */

@@ -14,12 +14,14 @@
 #include "lib/core/file.h"
 #include "runtime/cmd.h"
 #include "runtime/console.h"
+#include "runtime/shim_attach.h"
 #include "runtime/shim_log.h"
 
 struct shim {
 	const struct runtime_global *global;
 	const char *id, *bundle, *cgroup_self;
-	bool tty;
+	bool tty, with_stdin;
+	struct attach attach;
 	struct shim_log log;
 	struct shim_stream streams[2];
 	int signal_fd;
@@ -32,10 +34,10 @@ struct shim {
 
 static int parse_options(int argc, char **argv, struct shim *s, struct err *err)
 {
-	static const struct option opts[] = {{"bundle", required_argument, NULL, 'b'},
-					     {"log-path", required_argument, NULL, 'l'},
-					     {"cgroup-self", required_argument, NULL, 'c'},
-					     {0}};
+	static const struct option opts[] = {
+		{"bundle", required_argument, NULL, 'b'},      {"log-path", required_argument, NULL, 'l'},
+		{"cgroup-self", required_argument, NULL, 'c'}, {"stdin", no_argument, NULL, 'i'},
+		{"stdin-once", no_argument, NULL, 'o'},        {0}};
 	int c;
 	while ((c = getopt_long(argc, argv, "+b:", opts, NULL)) != -1) {
 		switch (c) {
@@ -47,6 +49,13 @@ static int parse_options(int argc, char **argv, struct shim *s, struct err *err)
 			break;
 		case 'c':
 			s->cgroup_self = optarg;
+			break;
+		case 'o':
+			s->attach.once = true;
+			s->with_stdin = true;
+			break;
+		case 'i':
+			s->with_stdin = true;
 			break;
 		default:
 			return cmd_usage(err, "shim");
@@ -94,6 +103,7 @@ static int detach(const struct shim *s, struct err *err)
 }
 
 struct create_fds {
+	int in;       /* the container's, or -1: nothing to be read */
 	int out, err; /* the container's, or -1 with a terminal */
 	int console;  /* to send the terminal to */
 	int report;   /* the error's text */
@@ -108,6 +118,8 @@ static void create_child(const struct shim *s, const struct create_fds *fds)
 	sigset_t none;
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
+	if (fds->in >= 0)
+		dup2(fds->in, 0);
 	if (fds->out >= 0) {
 		dup2(fds->out, 1);
 		dup2(fds->err, 2);
@@ -152,37 +164,54 @@ static int pipe_pair(int ret[2], struct err *err)
 	return 0;
 }
 
+/* One descriptor to read it, and one more for who is attached. */
+static int receive_terminal(struct shim *s, struct err *err)
+{
+	int fd = console_receive(s->console_fd, err);
+	if (fd < 0)
+		return fd;
+	s->streams[0].fd = fd;
+	s->attach.master_fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+	if (s->attach.master_fd < 0)
+		return err_errno(err, "terminal");
+	s->attach.line = &s->streams[0];
+	s->attach.in_fd = s->with_stdin ? s->attach.master_fd : -1;
+	return 0;
+}
+
 static int create(struct shim *s, struct err *err)
 {
-	int out[2] = {-1, -1}, errp[2] = {-1, -1}, report[2], console[2] = {-1, -1}, r;
+	int in[2] = {-1, -1}, out[2] = {-1, -1}, errp[2] = {-1, -1}, report[2], console[2] = {-1, -1}, r;
 	s->tty = wants_tty(s);
 	if ((r = pipe_pair(report, err)) < 0)
 		return r;
 	if (s->tty) {
 		if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, console) < 0)
 			return err_errno(err, "console");
-	} else if ((r = pipe_pair(out, err)) < 0 || (r = pipe_pair(errp, err)) < 0) {
+	} else if ((r = pipe_pair(out, err)) < 0 || (r = pipe_pair(errp, err)) < 0 ||
+		   (s->with_stdin && (r = pipe_pair(in, err)) < 0)) {
 		return r;
 	}
 	pid_t pid = fork();
 	if (pid < 0)
 		return err_errno(err, "fork");
 	if (pid == 0) {
-		struct create_fds fds = {.out = out[1], .err = errp[1], .console = console[1], .report = report[1]};
+		struct create_fds fds = {
+			.in = in[0], .out = out[1], .err = errp[1], .console = console[1], .report = report[1]};
 		create_child(s, &fds);
 	}
 	close(report[1]);
+	closep(&in[0]);
 	closep(&out[1]);
 	closep(&errp[1]);
 	closep(&console[1]);
 	s->streams[0].fd = out[0];
 	s->streams[1].fd = errp[0];
 	s->console_fd = console[0];
+	s->attach.in_fd = in[1];
 	r = wait_create(pid, report[0], err);
 	close(report[0]);
-	if (r == 0 && s->tty && (s->streams[0].fd = console_receive(s->console_fd, err)) < 0)
-		r = s->streams[0].fd;
-	return r;
+	return r == 0 && s->tty ? receive_terminal(s, err) : r;
 }
 
 static int find_init(struct shim *s, struct err *err)
@@ -196,7 +225,9 @@ static int find_init(struct shim *s, struct err *err)
 	for (unsigned i = 0; i < ARRAY_LEN(s->streams); i++)
 		if (s->streams[i].fd >= 0)
 			(void)fcntl(s->streams[i].fd, F_SETFL, O_NONBLOCK);
-	return 0;
+	if (s->attach.in_fd >= 0)
+		(void)fcntl(s->attach.in_fd, F_SETFL, O_NONBLOCK);
+	return attach_listen(&s->attach, s->global->root, s->id, err);
 }
 
 static void reap(struct shim *s)
@@ -221,14 +252,33 @@ static void on_signals(struct shim *s)
 	}
 }
 
+static void pass_on(void *arg, const struct shim_stream *st, const char *data, size_t len)
+{
+	struct shim *s = arg;
+	attach_output(&s->attach, st == &s->streams[0] ? 1 : 2, data, len);
+}
+
+/* Until nobody attached holds the output up. */
+static void wait_for_clients(struct shim *s)
+{
+	struct pollfd p[ATTACH_POLLS];
+	int ms;
+	while (attach_blocked(&s->attach, ATTACH_LAST_MS, &ms)) {
+		attach_polls(&s->attach, p);
+		if (poll(p, ATTACH_POLLS, ms) > 0)
+			attach_handle(&s->attach, p);
+	}
+}
+
 /* The last words: what the dead wrote is in the pipe. Who else holds its other end is not waited for. */
 static void drain_rest(struct shim *s)
 {
 	for (unsigned i = 0; i < ARRAY_LEN(s->streams); i++) {
 		struct shim_stream *st = &s->streams[i];
 		struct pollfd p = {.fd = st->fd, .events = POLLIN};
-		while (st->fd >= 0 && poll(&p, 1, 0) > 0 && shim_log_drain(&s->log, st))
-			;
+		do
+			wait_for_clients(s);
+		while (st->fd >= 0 && poll(&p, 1, 0) > 0 && shim_log_drain(&s->log, st));
 		shim_log_flush(&s->log, st);
 	}
 }
@@ -255,15 +305,22 @@ static int watch(struct shim *s, struct err *err)
 {
 	reap(s); /* it may have ended before the first signal could be seen */
 	while (!s->exited) {
-		struct pollfd p[3] = {{.fd = s->signal_fd, .events = POLLIN},
-				      {.fd = s->streams[0].fd, .events = POLLIN},
-				      {.fd = s->streams[1].fd, .events = POLLIN}};
-		if (poll(p, 3, -1) < 0 && errno != EINTR)
-			return err_errno(err, "poll");
+		int ms;
+		bool blocked = attach_blocked(&s->attach, ATTACH_PATIENCE_MS, &ms);
+		struct pollfd p[3 + ATTACH_POLLS] = {{.fd = s->signal_fd, .events = POLLIN},
+						     {.fd = blocked ? -1 : s->streams[0].fd, .events = POLLIN},
+						     {.fd = blocked ? -1 : s->streams[1].fd, .events = POLLIN}};
+		attach_polls(&s->attach, p + 3);
+		if (poll(p, ARRAY_LEN(p), ms) < 0) {
+			if (errno != EINTR)
+				return err_errno(err, "poll");
+			continue;
+		}
 		if (p[0].revents)
 			on_signals(s);
+		attach_handle(&s->attach, p + 3);
 		for (unsigned i = 0; i < 2; i++)
-			if (p[i + 1].revents)
+			if (p[i + 1].revents && !attach_blocked(&s->attach, ATTACH_PATIENCE_MS, &ms))
 				shim_log_drain(&s->log, &s->streams[i]);
 	}
 	drain_rest(s);
@@ -318,13 +375,17 @@ static void shim_main(struct shim *s, int report_fd)
 
 int cmd_shim(const struct runtime_global *g, int argc, char **argv, struct err *err)
 {
-	/* static: the two line buffers are pages that stay untouched until there is output */
-	static struct shim s = {.bundle = ".",
-				.log = {.fd = -1},
-				.streams = {{.name = "stdout", .fd = -1}, {.name = "stderr", .fd = -1}},
-				.console_fd = -1};
+	/* static and zero: the two line buffers are pages that stay untouched until there is output */
+	static struct shim s;
 	int report[2], r;
 	s.global = g;
+	s.bundle = ".";
+	s.log.fd = s.console_fd = s.streams[0].fd = s.streams[1].fd = -1;
+	s.streams[0].name = "stdout";
+	s.streams[1].name = "stderr";
+	attach_init(&s.attach);
+	s.log.tee = pass_on;
+	s.log.arg = &s;
 	if ((r = parse_options(argc, argv, &s, err)) < 0)
 		return r;
 	_cleanup_free_ char *bundle = realpath(s.bundle, NULL);

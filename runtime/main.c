@@ -28,7 +28,9 @@ static const struct verb {
 	 "[--process FILE] [--cwd D] [--env K=V] [--user U[:G]] [--tty] [--detach] ID COMMAND..."},
 	{"list", cmd_list, false, "[--format table|json] [--quiet]"},
 	{"features", cmd_features, false, ""},
-	{"shim", cmd_shim, true, "--bundle DIR [--log-path FILE] [--cgroup-self PATH] ID: create, and stay with it"},
+	{"shim", cmd_shim, true,
+	 "--bundle DIR [--log-path FILE] [--cgroup-self PATH] [--stdin|--stdin-once] ID: create, and stay with it"},
+	{"attach", cmd_attach, false, "[--stdin] ID: the stdio of a container that has a shim"},
 };
 
 #ifdef __SANITIZE_ADDRESS__

@@ -67,11 +67,13 @@ void shim_log_feed(struct shim_log *l, struct shim_stream *s, const char *data, 
 
 int shim_log_drain(struct shim_log *l, struct shim_stream *s)
 {
-	static char buf[32768];
+	static char buf[LOG_READ_MAX];
 	for (;;) {
 		ssize_t n = read(s->fd, buf, sizeof(buf));
 		if (n > 0) {
 			shim_log_feed(l, s, buf, (size_t)n);
+			if (l->tee)
+				l->tee(l->arg, s, buf, (size_t)n);
 			/* one buffer a turn, so that neither stream nor signals wait for a flood */
 			return 1;
 		}

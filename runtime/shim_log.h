@@ -9,16 +9,20 @@
 #include "lib/core/util.h"
 
 #define LOG_LINE_MAX 16384
+#define LOG_READ_MAX 16384 /* bytes of one read */
 
-struct shim_log {
-	const char *path; /* NULL: nobody keeps the output */
-	int fd;
-};
 struct shim_stream {
 	const char *name; /* "stdout", "stderr" */
 	int fd;           /* -1: ended */
 	size_t len;
 	char line[LOG_LINE_MAX];
+};
+struct shim_log {
+	const char *path; /* NULL: nobody keeps the output */
+	int fd;
+	void (*tee)(void *arg, const struct shim_stream *s, const char *data,
+		    size_t len); /* hears all of it; may be NULL */
+	void *arg;
 };
 
 /* (Re)open, made if missing. A path that can't be opened loses output, never the container: -errno for the caller. */

@@ -133,6 +133,10 @@ const struct command commands[] = {
 	 "  minictl logs -f deployment/web\n  minictl logs web-6d5f -p --tail=20\n", verb_logs},
 	{"exec", "exec POD [-c CONTAINER] [-i] [-t] -- COMMAND [ARG...]", "Run a command in a container",
 	 "  minictl exec deployment/web -- ps\n  minictl exec -it web-6d5f -- sh\n  echo hi | minictl exec -i web-6d5f -- cat\n", verb_exec},
+	{"attach", "attach POD|TYPE/NAME [-c CONTAINER] [-i] [-t]", "Take part in what a container's process reads and writes",
+	 "  minictl attach -it shell\n", verb_attach},
+	{"run", "run NAME --image=IMAGE [-i] [-t] [--rm] [--restart=Never] [-- ARG...]", "Run a pod",
+	 "  minictl run shell --image=mini/demo:1 -it --rm --restart=Never --command -- sh\n", verb_run},
 	{"port-forward", "port-forward POD|TYPE/NAME [LOCAL:]PORT... [--address=IP]", "Make local ports lead into a pod",
 	 "  minictl port-forward web-6d5f 8080:80\n  minictl port-forward svc/web :http\n", verb_port_forward},
 	{"wait", "wait TYPE/NAME|TYPE -l SELECTOR|-f FILE --for=condition=X|delete|jsonpath=PATH=VALUE", "Wait until a condition holds",
@@ -216,8 +220,8 @@ static int dispatch(struct ctl *c, int argc, char **argv, struct err *err)
 	bool asked = c->help || argc == 1 || argv[1][0] == '-';
 	if (asked && is_group(argv[0], stdout))
 		return 0;
-	if (streq(argv[0], "attach") || streq(argv[0], "cp") || streq(argv[0], "proxy") || streq(argv[0], "run") ||
-	    streq(argv[0], "debug") || streq(argv[0], "autoscale"))
+	if (streq(argv[0], "cp") || streq(argv[0], "proxy") || streq(argv[0], "run") || streq(argv[0], "debug") ||
+	    streq(argv[0], "autoscale"))
 		return ctl_usage(err, "\"%s\" is not supported by this version of minictl", argv[0]);
 	return ctl_usage(err, "unknown command \"%s\" for \"minictl\"",
 			 argc > 1 && is_group(argv[0], stderr) ? argv[1] : argv[0]);

@@ -9,7 +9,7 @@
 /* clang-format off */
 #define VERBS(X) \
 	X(get) X(describe) X(create) X(apply) X(delete) X(edit) X(patch) X(replace) X(label) X(annotate) X(scale) \
-	X(expose) X(explain) X(logs) X(exec) X(port_forward) X(wait) X(cordon) X(uncordon) X(drain) X(taint) X(version) \
+	X(expose) X(explain) X(logs) X(exec) X(attach) X(run) X(port_forward) X(wait) X(cordon) X(uncordon) X(drain) X(taint) X(version) \
 	X(top) X(completion) X(rollout_status) X(rollout_history) X(rollout_undo) X(rollout_restart) \
 	X(rollout_pause) X(rollout_resume) X(set_image) X(set_env) X(auth_can_i) X(auth_whoami) \
 	X(api_resources) X(api_versions) X(cluster_info) X(create_namespace) X(create_configmap) \

@@ -4,9 +4,10 @@
  *
  *   ROOT/ID/state.json   written by `minirun create`, then replaced as the status changes: struct oci_state
  *   ROOT/ID/exit.json    written (atomically) by the shim once PID 1 has been reaped: struct oci_exit
+ *   ROOT/ID/attach.sock  the shim's, as long as the container lives: `minirun attach` speaks to it (runtime/shim_attach.h)
  *   ROOT/ID/shim.json    written by `minirun shim` before it starts the container: {"pid","startTime","bootId"}
  *
- * `minirun shim --root ROOT --bundle DIR [--log-path FILE] [--cgroup-self PATH] ID` detaches itself (own session, a
+ * `minirun shim --root ROOT --bundle DIR [--log-path FILE] [--cgroup-self PATH] [--stdin|--stdin-once] ID` detaches itself (own session, a
  * subreaper), runs `create`, answers its caller by exiting 0 (created) or 1 (message on stderr), then owns the
  * container's stdio, writes CRI log lines ("<rfc3339 ns> stdout|stderr F|P <text>") to FILE (rotated: reopened on
  * SIGHUP), reaps it and writes exit.json. Everything above may die meanwhile; the agent finds containers again by

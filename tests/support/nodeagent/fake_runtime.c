@@ -352,6 +352,13 @@ static struct runtime_exec *start_exec(struct runtime *r, const char *id, const 
 	return x;
 }
 
+static struct runtime_exec *start_attach(struct runtime *r, const char *id, unsigned flags,
+					 const struct runtime_exec_ops *ops, void *arg)
+{
+	static const char *const argv[] = {"(attach)", NULL};
+	return start_exec(r, id, argv, flags, 0, ops, arg);
+}
+
 static bool write_exec(struct runtime_exec *x, const void *data, size_t len)
 {
 	(void)x, (void)data, (void)len;
@@ -428,6 +435,7 @@ static const struct runtime_ops ops = {
 	.remove_container = remove_any,
 	.list = list_things,
 	.exec = start_exec,
+	.attach = start_attach,
 	.exec_write = write_exec,
 	.exec_resize = resize_exec,
 	.exec_pause = pause_exec,
