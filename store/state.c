@@ -240,6 +240,11 @@ void store_state_condemn(struct store_state *st)
 	st->disk->ops->sync_dir(st->disk, dir);
 }
 
+static const char *how_on(int rc)
+{
+	return rc == -EUCLEAN ? ". Restore the store from a snapshot" : "";
+}
+
 static int check_condemned(struct store_disk *disk, const char *path, struct err *err)
 {
 	struct store_file *f = NULL;
@@ -248,7 +253,7 @@ static int check_condemned(struct store_disk *disk, const char *path, struct err
 	if (rc)
 		return rc == -ENOENT ? 0 : rc;
 	disk->ops->close(f);
-	return err_set(err, -EUCLEAN, "the state %s was found damaged while it was in use", path);
+	return err_set(err, -EUCLEAN, "the state %s was found damaged while it was in use%s", path, how_on(-EUCLEAN));
 }
 
 int store_state_open(struct store_disk *disk, const char *path, struct store_state **ret, struct store_state_meta *meta,
@@ -279,8 +284,8 @@ int store_state_open(struct store_disk *disk, const char *path, struct store_sta
 		if (why.code)
 			err_set(err, rc, "%s", why.message);
 		else
-			err_set(err, rc, "cannot open the state %s: %s", path,
-				st->db && state__error(st->db) ? sqlite3_errmsg(st->db) : strerror(-rc));
+			err_set(err, rc, "cannot open the state %s: %s%s", path,
+				st->db && state__error(st->db) ? sqlite3_errmsg(st->db) : strerror(-rc), how_on(rc));
 		store_state_close(st);
 		return rc;
 	}
@@ -394,7 +399,7 @@ int store_state_load(struct store_state *st, struct mvcc *m, const struct store_
 		rc = load_members(st, cb, arg);
 	sqlite3_db_release_memory(st->db);
 	if (rc)
-		return err_set(err, rc, "cannot read the state %s: %s", st->path, sqlite3_errmsg(st->db));
+		return err_set(err, rc, "cannot read the state %s: %s%s", st->path, sqlite3_errmsg(st->db), how_on(rc));
 	return 0;
 }
 
