@@ -211,11 +211,14 @@ void operator_compare(struct sim_operator *o)
 			store_members(o->servers[i].store, true, on_view, &o->servers[i]);
 }
 
-/* Never added, or removed before it heard from anyone: there is nobody whom it could ask. */
+/* Never added, or removed while it was away, and so were all whom it knew: there is nobody whom it could ask. */
 static void on_own_view(void *arg, _unused_ const struct err *err, const struct store_members *m)
 {
 	struct sim_server *s = arg;
-	s->knows_nobody = m && m->n == 0;
+	s->knows_nobody = m;
+	for (size_t i = 0; m && i < m->n; i++)
+		if (m->members[i].id != s->id + 1u && !(s - s->id)[m->members[i].id - 1].out)
+			s->knows_nobody = false;
 }
 
 void operator_ask(struct sim_operator *o)
