@@ -665,11 +665,14 @@ void sim_disk_unflip(const struct sim_flip *f)
 		flip(f);
 }
 
-static bool is_copy(const char *path)
+/* One that comes in as long as it is not whole: then it was looked at, and is as good as the state. */
+static bool is_copy(struct sim_disk *d, const char *path)
 {
+	char head[40];
 	const char *name = strrchr(path, '/') + 1;
-	return (str_starts(name, "copy-") || str_starts(name, "incoming.")) &&
-	       (str_ends(name, ".db") || str_ends(name, ".head"));
+	snprintf(head, sizeof(head), "/s%u/store/incoming.head", d->id);
+	bool comes = streq(name, "incoming.db") || streq(name, "incoming.head");
+	return (str_starts(name, "copy-") && str_ends(name, ".db")) || (comes && sim_disk_find(d, head));
 }
 
 bool sim_disk_flip_copy(struct sim_disk *d)
@@ -677,7 +680,7 @@ bool sim_disk_flip_copy(struct sim_disk *d)
 	struct sim_name *pick = NULL;
 	uint64_t n = 0;
 	for (size_t i = 0; i < d->now.n; i++)
-		if (is_copy(d->now.list[i].path) && d->now.list[i].node->size && rand_below(&sim.disk, ++n) == 0)
+		if (is_copy(d, d->now.list[i].path) && d->now.list[i].node->size && rand_below(&sim.disk, ++n) == 0)
 			pick = &d->now.list[i];
 	if (!pick)
 		return false;
