@@ -167,6 +167,8 @@ static int mirror_reconcile(void *arg, struct reconcile *r, const char *key, str
 		else if (!meta_deleting(slice))
 			delete_slice(c, r, have[i]);
 	}
+	if (!endpoints)
+		return 0;
 	size_t i;
 	json_t *w;
 	json_array_foreach(wished, i, w) create_slice(c, r, endpoints, w, labels);

@@ -38,6 +38,7 @@ static struct remote *remote_of(void *arg)
 
 /* ---- life ---- */
 
+/* Who entered may look at it until it leaves. The analyzer does not see that `busy` says so. */
 static void enter(struct remote *m)
 {
 	m->busy++;
@@ -45,7 +46,7 @@ static void enter(struct remote *m)
 
 static void leave(struct remote *m)
 {
-	if (--m->busy || !m->closed)
+	if (--m->busy || !m->closed) /* NOLINT(clang-analyzer-unix.Malloc) */
 		return;
 	ws_parser_done(&m->ws);
 	spdy_done(&m->spdy);
@@ -90,7 +91,7 @@ static void fail(struct remote *m)
 	enter(m);
 	m->ops->on_close(m->arg);
 	remote_close(m);
-	leave(m);
+	leave(m); /* NOLINT(clang-analyzer-unix.Malloc) */
 }
 
 void remote_close_all(struct node_server *s)
@@ -295,7 +296,7 @@ static void on_stream_data(void *arg, const void *data, size_t len)
 	int rc = m->closed ? 0 : m->web ? ws_feed(&m->ws, data, len, NULL) : spdy_feed(&m->spdy, data, len, NULL);
 	if (rc < 0)
 		fail(m);
-	leave(m);
+	leave(m); /* NOLINT(clang-analyzer-unix.Malloc) */
 }
 
 const char *remote_header(const struct http_header *headers, const char *name)
