@@ -17,6 +17,7 @@ all=
 interrupted() {
 	trap '' INT TERM HUP
 	echo "interrupted: what is under way ends first" >&2
+	touch "$work/stop"
 	cat "$work"/script.*.pid 2>/dev/null | xargs -r kill -TERM 2>/dev/null
 	wait
 	exit 130
@@ -86,12 +87,17 @@ if [ -n "$all" ]; then
 	[[ $B = */san-* ]] && limit=1200
 	# Cluster tests wait more than they compute; fuzzing takes what they leave.
 	nice -n 19 bash -c "$(declare -f run); run $work/script.fuzz 1500 tests/fuzz/replay.sh" &
+	# Of these, some wait for little else than certificates to end and servers to be given up: beside the others.
+	waiting=(tests/cluster/{agents,renew,renew_joined}_test.sh)
+	for t in "${waiting[@]}"; do [ -e "$work/stop" ] || run "$work/script.${t##*/}" "$limit" bash "$t"; done &
 	for t in tests/static/*.sh tests/sim/*.sh tests/cluster/*_test.sh; do
+		[[ " ${waiting[*]} " != *" $t "* ]] || continue
 		run "$work/script.out" "$limit" bash "$t" &
 		wait $!
 		tally "$t" "$work/script.out"
 	done
 	wait
+	for t in "${waiting[@]}"; do tally "$t" "$work/script.${t##*/}"; done
 	tally tests/fuzz/replay.sh "$work/script.fuzz"
 fi
 sort -u "$reasons"
