@@ -11,6 +11,7 @@
 
 #define TAKE_OVER_PAUSE_US 5000
 #define TAKE_OVER_TRIES    1000
+#define ALIVE_TRIES        40
 
 static int read_holder(const char *path, struct proc_id *ret)
 {
@@ -27,13 +28,14 @@ static int read_holder(const char *path, struct proc_id *ret)
 }
 
 /* A minid killed while it started a program leaves a child that still has our file open, until it becomes that program:
- * a lock whose holder is dead comes free in a moment, however busy the machine. */
+ * a lock whose holder is dead comes free in a moment, however busy the machine. And one killed just now may still be
+ * on its way out: a holder that lives has to do so for 200 ms. */
 static int take_over(struct lock *l, struct proc_id *ret_holder)
 {
 	for (int i = 0; flock(l->fd, LOCK_EX | LOCK_NB) < 0; i++) {
 		*ret_holder = (struct proc_id){0};
 		read_holder(l->path, ret_holder);
-		if (i == TAKE_OVER_TRIES || proc_alive(ret_holder))
+		if (i >= (proc_alive(ret_holder) ? ALIVE_TRIES : TAKE_OVER_TRIES))
 			return -EBUSY;
 		usleep(TAKE_OVER_PAUSE_US);
 	}

@@ -11,8 +11,8 @@ struct lock {
 	char path[4200];
 };
 
-/* Makes the directory (0700). -EBUSY names the process that has it; one that has just died is waited for, 5 s
- * at most. The lock survives a fork. */
+/* Makes the directory (0700). -EBUSY names the process that has it and goes on for 200 ms; one that has just died is
+ * waited for, 5 s at most. The lock survives a fork. */
 int lock_take(struct lock *l, const char *dir, const char *name, struct err *err);
 /* Write who we are into it (after a fork: the process that stays). */
 int lock_sign(struct lock *l, struct err *err);
