@@ -87,8 +87,8 @@ if [ -n "$all" ]; then
 	[[ $B = */san-* ]] && limit=1200
 	# Cluster tests wait more than they compute; fuzzing takes what they leave.
 	nice -n 19 bash -c "$(declare -f run); run $work/script.fuzz 1500 tests/fuzz/replay.sh" &
-	# Of these, some wait for little else than certificates to end and servers to be given up: beside the others.
-	waiting=(tests/cluster/{agents,renew,renew_joined}_test.sh)
+	# Of these, some wait for little else than certificates to end, servers to be given up, clients: beside the others.
+	waiting=(tests/cluster/{agents,renew,renew_joined,one_host,etcd,stream}_test.sh)
 	for t in "${waiting[@]}"; do [ -e "$work/stop" ] || run "$work/script.${t##*/}" "$limit" bash "$t"; done &
 	for t in tests/static/*.sh tests/sim/*.sh tests/cluster/*_test.sh; do
 		[[ " ${waiting[*]} " != *" $t "* ]] || continue
