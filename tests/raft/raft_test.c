@@ -30,19 +30,24 @@ static void random_faults(void **state)
 		assert_true(sums.reads && sums.installed && sums.changes && sums.forwarded);
 }
 
+static struct raft_config config_of_two(const struct raft_member two[2])
+{
+	return (struct raft_config){.id = 1,
+				    .members = two,
+				    .n_members = 2,
+				    .first_index = 1,
+				    .election_ticks = 10,
+				    .heartbeat_ticks = 1,
+				    .max_inflight_bytes = 1,
+				    .max_message_bytes = 1};
+}
+
 static void refuses_nonsense(void **state)
 {
 	(void)state;
 	struct raft *r = NULL;
 	struct raft_member two[] = {{.id = 1}, {.id = 1}};
-	struct raft_config config = {.id = 1,
-				     .members = two,
-				     .n_members = 2,
-				     .first_index = 1,
-				     .election_ticks = 10,
-				     .heartbeat_ticks = 1,
-				     .max_inflight_bytes = 1,
-				     .max_message_bytes = 1};
+	struct raft_config config = config_of_two(two);
 	assert_int_equal(raft_new(&config, &r), -EINVAL);
 	config.n_members = 1;
 	config.heartbeat_ticks = 10;
@@ -202,19 +207,12 @@ static void an_unreadable_log(void **state)
 	(void)state;
 	struct raft *r = NULL;
 	struct raft_member two[] = {{.id = 1}, {.id = 2}};
-	struct raft_config config = {.id = 1,
-				     .members = two,
-				     .n_members = 2,
-				     .first_index = 1,
-				     .last_index = 9,
-				     .hard_state = {.term = 1, .commit = 5},
-				     .applied = 5,
-				     .election_ticks = 10,
-				     .heartbeat_ticks = 1,
-				     .max_inflight_bytes = 1,
-				     .max_message_bytes = 1,
-				     .read_entries = entries_of,
-				     .read_term = term_of};
+	struct raft_config config = config_of_two(two);
+	config.last_index = 9;
+	config.hard_state = (struct raft_hard_state){.term = 1, .commit = 5};
+	config.applied = 5;
+	config.read_entries = entries_of;
+	config.read_term = term_of;
 	unreadable = -EIO;
 	assert_int_equal(raft_new(&config, &r), -EIO);
 	assert_null(r);
@@ -260,16 +258,10 @@ static void memory_is_bounded_in_bytes(void **state)
 	static char large[10000];
 	struct raft *r = NULL;
 	struct raft_member two[] = {{.id = 1}, {.id = 2, .role = RAFT_LEARNER}};
-	struct raft_config config = {.id = 1,
-				     .members = two,
-				     .n_members = 2,
-				     .first_index = 1,
-				     .election_ticks = 10,
-				     .heartbeat_ticks = 1,
-				     .max_inflight_bytes = 100000,
-				     .max_message_bytes = 100000,
-				     .read_entries = entries_from,
-				     .read_term = term_of};
+	struct raft_config config = config_of_two(two);
+	config.max_inflight_bytes = config.max_message_bytes = 100000;
+	config.read_entries = entries_from;
+	config.read_term = term_of;
 	uint64_t index, term;
 	assert_int_equal(raft_new(&config, &r), 0);
 	assert_int_equal(raft_campaign(r), 0);

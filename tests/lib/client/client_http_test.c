@@ -1,10 +1,4 @@
 /* The HTTP transport against a real server on the same loop, kubeconfig files, and request targets. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
 #include <errno.h>
 #include <time.h>
 
@@ -12,6 +6,7 @@
 #include "lib/core/env_uv.h"
 #include "lib/core/file.h"
 #include "lib/net/pki.h"
+#include "tests/support/wait.h"
 
 struct world {
 	uv_loop_t loop;
@@ -32,21 +27,6 @@ struct world {
 	struct client_watch *watch;
 	bool unwatch_inside;
 };
-
-static void give_up(struct env_timer *t)
-{
-	(void)t;
-	fail_msg("waited in vain");
-}
-
-#define WAIT(w, cond)                                                                                                  \
-	do {                                                                                                           \
-		struct env_timer guard_ = {.fn = give_up};                                                             \
-		env_timer_start((w)->env, &guard_, 10 * 1000 * 1000);                                                  \
-		while (!(cond))                                                                                        \
-			uv_run(&(w)->loop, UV_RUN_ONCE);                                                               \
-		env_timer_stop((w)->env, &guard_);                                                                     \
-	} while (0)
 
 static const struct kind *kind_of(const char *name)
 {

@@ -1,6 +1,7 @@
 /* Clients of several servers: who is asked next when one is gone, what is asked twice and what is not, and where watches
  * go. Real connections on one loop; what takes seconds is decided on the virtual clock. */
 #include "tests/support/tap.h"
+#include "tests/support/wait.h"
 
 #include <errno.h>
 
@@ -33,21 +34,6 @@ struct world {
 	json_t *tree;
 	struct client_watch *watch;
 };
-
-static void give_up(struct env_timer *t)
-{
-	(void)t;
-	fail_msg("waited in vain");
-}
-
-#define WAIT(w, cond)                                                                                                  \
-	do {                                                                                                           \
-		struct env_timer guard_ = {.fn = give_up};                                                             \
-		env_timer_start((w)->env, &guard_, 60 * 1000 * 1000);                                                  \
-		while (!(cond))                                                                                        \
-			uv_run(&(w)->loop, UV_RUN_ONCE);                                                               \
-		env_timer_stop((w)->env, &guard_);                                                                     \
-	} while (0)
 
 static void respond(struct http_request *r, int status, const char *text)
 {
